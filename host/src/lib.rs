@@ -6,3 +6,5 @@
 pub mod clock;
 pub mod error;
 pub mod model;
+pub mod normalize;
+pub mod store;

@@ -69,3 +69,18 @@ id!(RunId, u64, "run_");
 id!(JobId, u64, "job_");
 id!(FailureId, u64, "fail_");
 id!(ConflictId, u64, "conf_");
+
+/// The number of an entity (`member`, `order`): its name is in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntityNo(pub u16);
+
+impl RecordId {
+    /// Records of one entity lie together: the upper 16 bits are the entity's number.
+    pub fn new(entity: EntityNo, sequence: u64) -> RecordId {
+        RecordId(u64::from(entity.0) << 48 | sequence & (u64::MAX >> 16))
+    }
+
+    pub fn entity(self) -> EntityNo {
+        EntityNo((self.0 >> 48) as u16)
+    }
+}

@@ -3,9 +3,12 @@
 //! Owns shapes and their invariants. Must not do IO, read a clock or know any vendor.
 
 pub mod conflict;
+pub mod directory;
 pub mod http;
 pub mod ids;
+pub mod job;
 pub mod manifest;
+pub mod plan;
 pub mod record;
 pub mod remote;
 pub mod run;

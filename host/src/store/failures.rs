@@ -1,0 +1,168 @@
+//! Quarantine: records that could not be processed, at most one open item for each (connection, entity, id, stage).
+
+use super::file::{Read, Txn, scan_prefix};
+use super::keys::Key;
+use super::tables::{FAILURES, FAILURES_OPEN};
+use super::{Error, meta, rows};
+use crate::model::ids::{EntityNo, FailureId};
+use crate::model::plan::PlanFailure;
+use crate::model::{ConnectionId, ConnectorId, OrgNo, RunId};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+/// An item of the quarantine. Times are milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    pub id: FailureId,
+    pub organization: String,
+    pub connector: ConnectorId,
+    pub connection: ConnectionId,
+    pub entity: String,
+    pub external_id: String,
+    pub stage: String,
+    pub code: String,
+    pub message: String,
+    pub payload: serde_json::Value,
+    pub attempts: u32,
+    pub first_run: RunId,
+    pub last_run: RunId,
+    pub first_seen_at: i64,
+    pub last_seen_at: i64,
+    pub resolved_at: Option<i64>,
+    pub resolved_by: Option<RunId>,
+}
+
+/// Where an item belongs.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    pub org: OrgNo,
+    pub organization: String,
+    pub connector: ConnectorId,
+    pub connection: ConnectionId,
+    pub entity: EntityNo,
+    pub entity_name: String,
+}
+
+fn record_prefix(scope: &Scope, external_id: &str) -> Key {
+    Key::org(scope.org).u32(scope.connection.0).entity(scope.entity).text(external_id)
+}
+
+pub fn get(read: &dyn Read, id: FailureId) -> Result<Option<Failure>, Error> {
+    let row = read.get_row(FAILURES, Key::new().u64(id.0).bytes())?;
+    row.map(|row| rows::from_json(FAILURES, &row)).transpose()
+}
+
+/// Records a failure: a new item, or one more attempt of the open one.
+pub fn record(
+    txn: &Txn,
+    scope: &Scope,
+    new: &PlanFailure,
+    run: RunId,
+    at: i64,
+) -> Result<(), Error> {
+    let key = record_prefix(scope, &new.external_id).text(&new.stage);
+    let known = match txn.get_row(FAILURES_OPEN, key.bytes())? {
+        Some(row) => get(txn, FailureId(rows::from_binary(FAILURES_OPEN, &row)?))?,
+        None => None,
+    };
+    let payload = serde_json::from_str(&new.payload)
+        .unwrap_or_else(|_| serde_json::Value::String(new.payload.clone()));
+    let failure = Failure {
+        id: known.as_ref().map_or_else(|| next_id(txn), |known| Ok(known.id))?,
+        organization: scope.organization.clone(),
+        connector: scope.connector,
+        connection: scope.connection,
+        entity: scope.entity_name.clone(),
+        external_id: new.external_id.clone(),
+        stage: new.stage.clone(),
+        code: new.code.clone(),
+        message: new.message.clone(),
+        payload,
+        attempts: known.as_ref().map_or(1, |known| known.attempts.saturating_add(1)),
+        first_run: known.as_ref().map_or(run, |known| known.first_run),
+        last_run: run,
+        first_seen_at: known.as_ref().map_or(at, |known| known.first_seen_at),
+        last_seen_at: at,
+        resolved_at: None,
+        resolved_by: None,
+    };
+    txn.put(FAILURES_OPEN, key.bytes(), &rows::to_binary(&failure.id.0)?)?;
+    txn.put(FAILURES, Key::new().u64(failure.id.0).bytes(), &rows::to_json(&failure)?)
+}
+
+fn next_id(txn: &Txn) -> Result<FailureId, Error> {
+    meta::next(txn, "failure").map(FailureId)
+}
+
+/// Whether a connection's entity has any open item: lets a run skip [`resolve`] record by record.
+pub fn any_open(read: &dyn Read, scope: &Scope) -> Result<bool, Error> {
+    let prefix = Key::org(scope.org).u32(scope.connection.0).entity(scope.entity);
+    let mut any = false;
+    scan_prefix(read, FAILURES_OPEN, &prefix, &mut |_, _| {
+        any = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(any)
+}
+
+/// Closes the open items of a record that passed.
+pub fn resolve(
+    txn: &Txn,
+    scope: &Scope,
+    external_id: &str,
+    run: RunId,
+    at: i64,
+) -> Result<(), Error> {
+    let prefix = record_prefix(scope, external_id);
+    let mut ids = Vec::new();
+    scan_prefix(txn, FAILURES_OPEN, &prefix, &mut |_, row| {
+        ids.extend(rows::from_binary::<u64>(FAILURES_OPEN, row).ok());
+        ControlFlow::Continue(())
+    })?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    txn.delete_prefix(FAILURES_OPEN, &prefix)?;
+    for id in ids {
+        if let Some(mut failure) = get(txn, FailureId(id))? {
+            failure.resolved_at = Some(at);
+            failure.resolved_by = Some(run);
+            txn.put(FAILURES, Key::new().u64(id).bytes(), &rows::to_json(&failure)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The external ids of a connection's entity that have open items.
+pub fn open_ids(read: &dyn Read, scope: &Scope) -> Result<Vec<String>, Error> {
+    let prefix = Key::org(scope.org).u32(scope.connection.0).entity(scope.entity);
+    let mut ids = Vec::new();
+    scan_prefix(read, FAILURES_OPEN, &prefix, &mut |key, _| {
+        let id = super::keys::Parts(key.get(prefix.len()..).unwrap_or_default()).text();
+        ids.extend(id.map(str::to_owned));
+        ControlFlow::Continue(())
+    })?;
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Open items of one organization or of all.
+pub fn list_open(
+    read: &dyn Read,
+    org: Option<OrgNo>,
+    keep: &mut dyn FnMut(&Failure) -> bool,
+    limit: usize,
+) -> Result<Vec<Failure>, Error> {
+    let (mut found, mut failed) = (Vec::new(), None);
+    scan_prefix(read, FAILURES_OPEN, &org.map(Key::org).unwrap_or_default(), &mut |_, row| {
+        let id = rows::from_binary::<u64>(FAILURES_OPEN, row).map(FailureId);
+        match id.and_then(|id| get(read, id)) {
+            Ok(item) => found.extend(item.filter(&mut *keep)),
+            Err(error) => failed = Some(error),
+        }
+        let full = failed.is_some() || found.len() >= limit;
+        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    failed.map_or(Ok(found), Err)
+}

@@ -1,0 +1,261 @@
+//! Runs and what they leave behind: conflict lines, outcomes per record, requests, log lines, plans that wait.
+
+use super::file::{Read, Txn, scan_prefix};
+use super::keys::{Key, Parts};
+use super::records::ChangeKind;
+use super::tables::{
+    PLANS, RUN_CONFLICTS, RUN_LOGS, RUN_RECORDS, RUN_REQUESTS, RUNS, RUNS_BY_ORGANIZATION, Table,
+};
+use super::{Error, meta, rows};
+use crate::model::run::Run;
+use crate::model::{OrgNo, RecordId, RunId, Value};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::ops::{Bound, ControlFlow};
+
+/// One field conflict of a run and how it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictLine {
+    pub record: RecordId,
+    pub external_id: String,
+    pub entity: String,
+    pub field: String,
+    pub base: Value,
+    pub remote: Value,
+    pub local: Value,
+    /// None while it is held.
+    pub resolved: Option<Value>,
+    pub strategy: String,
+    pub note: String,
+}
+
+/// What became of one record in a run; unchanged records have none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordOutcome {
+    /// 0 where there is no local record (quarantine, a creation of a dry run).
+    pub record: u64,
+    pub external_id: String,
+    pub outcome: Outcome,
+    /// The record's version after it; 0 where it did not change.
+    pub version: u64,
+    /// Warnings, and the reason of a quarantine.
+    pub note: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    Created,
+    Updated,
+    Linked,
+    Inactivated,
+    Reactivated,
+    Conflict,
+    Quarantined,
+}
+
+impl From<ChangeKind> for Outcome {
+    fn from(kind: ChangeKind) -> Outcome {
+        match kind {
+            ChangeKind::Created => Outcome::Created,
+            ChangeKind::Updated => Outcome::Updated,
+            ChangeKind::Linked => Outcome::Linked,
+            ChangeKind::Inactivated => Outcome::Inactivated,
+            ChangeKind::Reactivated => Outcome::Reactivated,
+        }
+    }
+}
+
+pub fn next_id(txn: &Txn) -> Result<RunId, Error> {
+    meta::next(txn, "run").map(RunId)
+}
+
+pub fn get(read: &dyn Read, id: RunId) -> Result<Option<Run>, Error> {
+    let row = read.get_row(RUNS, Key::new().u64(id.0).bytes())?;
+    row.map(|row| rows::from_json(RUNS, &row)).transpose()
+}
+
+pub fn put(txn: &Txn, org: OrgNo, run: &Run) -> Result<(), Error> {
+    txn.put(RUNS, Key::new().u64(run.id.0).bytes(), &rows::to_json(run)?)?;
+    txn.put(RUNS_BY_ORGANIZATION, Key::org(org).u64(run.id.0).bytes(), &[])
+}
+
+/// Runs from the newest to the oldest, below `before`, of one organization or of all, until `visit` breaks.
+pub fn scan_newest(
+    read: &dyn Read,
+    org: Option<OrgNo>,
+    before: Option<RunId>,
+    visit: &mut dyn FnMut(Run) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let (table, prefix) = match org {
+        Some(org) => (RUNS_BY_ORGANIZATION, Key::org(org)),
+        None => (RUNS, Key::new()),
+    };
+    let upper = prefix.clone().u64(before.map_or(u64::MAX, |run| run.0));
+    let bounds = (Bound::Included(prefix.bytes()), Bound::Excluded(upper.bytes()));
+    let mut failed = None;
+    read.scan_rows(table, bounds, true, &mut |key, row| {
+        let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u64().map(RunId);
+        let run = match org {
+            None => rows::from_json(RUNS, row).map(Some),
+            Some(_) => get(read, id.unwrap_or_default()),
+        };
+        match run {
+            Ok(Some(run)) => visit(run),
+            Ok(None) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// A list that belongs to a run: rows in order under (run, number).
+fn list<T: DeserializeOwned>(
+    read: &dyn Read,
+    table: Table,
+    run: RunId,
+    from: u32,
+    limit: usize,
+) -> Result<Vec<(u32, T)>, Error> {
+    let (prefix, lower) = (Key::new().u64(run.0), Key::new().u64(run.0).u32(from));
+    let end = prefix.prefix_end();
+    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let (mut found, mut failed) = (Vec::new(), None);
+    read.scan_rows(table, (Bound::Included(lower.bytes()), upper), false, &mut |key, row| {
+        let number = Parts(key.get(8..).unwrap_or_default()).u32().unwrap_or_default();
+        match rows::from_json(table, row) {
+            Ok(value) => found.push((number, value)),
+            Err(error) => failed = Some(error),
+        }
+        let full = failed.is_some() || found.len() >= limit;
+        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    failed.map_or(Ok(found), Err)
+}
+
+fn add<T: Serialize>(
+    txn: &Txn,
+    table: Table,
+    run: RunId,
+    number: u32,
+    value: &T,
+) -> Result<(), Error> {
+    txn.put(table, Key::new().u64(run.0).u32(number).bytes(), &rows::to_json(value)?)
+}
+
+pub fn put_conflict(txn: &Txn, run: RunId, number: u32, line: &ConflictLine) -> Result<(), Error> {
+    add(txn, RUN_CONFLICTS, run, number, line)
+}
+
+/// Conflict lines from `from` on, with their numbers.
+pub fn conflicts(
+    read: &dyn Read,
+    run: RunId,
+    from: u32,
+    limit: usize,
+) -> Result<Vec<(u32, ConflictLine)>, Error> {
+    list(read, RUN_CONFLICTS, run, from, limit)
+}
+
+/// One chunk of outcomes, under the page that they came from.
+pub fn put_outcomes(
+    txn: &Txn,
+    run: RunId,
+    page: u32,
+    outcomes: &[RecordOutcome],
+) -> Result<(), Error> {
+    if outcomes.is_empty() {
+        return Ok(());
+    }
+    let key = Key::new().u64(run.0).u32(page);
+    txn.put(RUN_RECORDS, key.bytes(), &rows::to_binary(&outcomes)?)
+}
+
+/// Visits the chunks of outcomes of a run, from page `from` on.
+pub fn scan_outcomes(
+    read: &dyn Read,
+    run: RunId,
+    from: u32,
+    visit: &mut dyn FnMut(u32, Vec<RecordOutcome>) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let (prefix, lower) = (Key::new().u64(run.0), Key::new().u64(run.0).u32(from));
+    let end = prefix.prefix_end();
+    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut failed = None;
+    let bounds = (Bound::Included(lower.bytes()), upper);
+    read.scan_rows(RUN_RECORDS, bounds, false, &mut |key, row| {
+        let page = Parts(key.get(8..).unwrap_or_default()).u32().unwrap_or_default();
+        match rows::from_binary(RUN_RECORDS, row) {
+            Ok(chunk) => visit(page, chunk),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Appends to the run's request list or log; the value is the row's JSON.
+pub fn append_requests(
+    txn: &Txn,
+    run: RunId,
+    from: u32,
+    lines: &[serde_json::Value],
+) -> Result<(), Error> {
+    lines.iter().zip(from..).try_for_each(|(line, at)| add(txn, RUN_REQUESTS, run, at, line))
+}
+
+pub fn requests(
+    read: &dyn Read,
+    run: RunId,
+    from: u32,
+    limit: usize,
+) -> Result<Vec<(u32, serde_json::Value)>, Error> {
+    list(read, RUN_REQUESTS, run, from, limit)
+}
+
+pub fn append_logs(
+    txn: &Txn,
+    run: RunId,
+    from: u32,
+    lines: &[serde_json::Value],
+) -> Result<(), Error> {
+    lines.iter().zip(from..).try_for_each(|(line, at)| add(txn, RUN_LOGS, run, at, line))
+}
+
+pub fn logs(
+    read: &dyn Read,
+    run: RunId,
+    from: u32,
+    limit: usize,
+) -> Result<Vec<(u32, serde_json::Value)>, Error> {
+    list(read, RUN_LOGS, run, from, limit)
+}
+
+/// Keeps a page of the plan of a run that waits for approval.
+pub fn put_plan_page(txn: &Txn, run: RunId, page: u32, bytes: &[u8]) -> Result<(), Error> {
+    txn.put(PLANS, Key::new().u64(run.0).u32(page).bytes(), bytes)
+}
+
+pub fn plan_page(read: &dyn Read, run: RunId, page: u32) -> Result<Option<Vec<u8>>, Error> {
+    read.get_row(PLANS, Key::new().u64(run.0).u32(page).bytes())
+}
+
+pub fn delete_plan(txn: &Txn, run: RunId) -> Result<(), Error> {
+    txn.delete_prefix(PLANS, &Key::new().u64(run.0))
+}
+
+/// Whether a plan is kept for the run.
+pub fn has_plan(read: &dyn Read, run: RunId) -> Result<bool, Error> {
+    let mut found = false;
+    scan_prefix(read, PLANS, &Key::new().u64(run.0), &mut |_, _| {
+        found = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
