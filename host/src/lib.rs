@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod commit;
 pub mod error;
 pub mod model;
 pub mod normalize;
+pub mod queue;
 pub mod store;

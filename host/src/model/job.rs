@@ -15,6 +15,8 @@ pub struct Job {
     /// The run that it becomes, or is.
     pub run: RunId,
     pub kind: JobKind,
+    /// What it touches: no two running jobs of one organization share an entity.
+    pub entities: Vec<String>,
     pub trigger: Trigger,
     pub state: JobState,
     /// Milliseconds since the epoch.
@@ -49,8 +51,6 @@ pub enum JobKind {
         plan_hash: String,
         by: String,
     },
-    /// Reverts what a run did.
-    Undo { target: RunId, by: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,15 +59,6 @@ pub struct Lease {
     /// Which process holds it.
     pub owner: String,
     pub until: i64,
-}
-
-impl Job {
-    pub fn entities(&self) -> Vec<&str> {
-        match &self.kind {
-            JobKind::Sync { requests, .. } => requests.iter().map(|r| r.entity.as_str()).collect(),
-            JobKind::Apply { .. } | JobKind::Undo { .. } => Vec::new(),
-        }
-    }
 }
 
 /// Adds what `new` asks for: full > incremental > ids; sets of ids are united.

@@ -15,6 +15,8 @@ pub struct PlanPage {
     pub unchanged: Vec<u64>,
     pub rows: Vec<PlanRow>,
     pub failures: Vec<PlanFailure>,
+    /// External ids that were in quarantine and passed.
+    pub passed: Vec<String>,
     pub warnings: Vec<PlanWarning>,
     pub counts: Counts,
     /// Rows that the remote listed, duplicates left out.

@@ -175,8 +175,11 @@ pub struct Run {
     pub started_at: Option<i64>,
     pub completed_at: Option<i64>,
     pub requested_by: String,
-    pub undone_by: Option<RunId>,
-    pub undoes: Option<RunId>,
+    /// Who undid it, and when.
+    pub undone_by: Option<String>,
+    pub undone_at: Option<i64>,
+    /// Pages of its plan.
+    pub pages: u32,
     pub phases: Vec<PhaseTiming>,
 }
 

@@ -109,6 +109,20 @@ pub fn ensure_rules(
     txn.put(MATCH_RULES, key.bytes(), &rows::to_json(&have)?)
 }
 
+/// Adds (kind, value, record) entries in one sweep.
+pub fn add_all(
+    txn: &Txn,
+    org: OrgNo,
+    entity: EntityNo,
+    entries: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>, RecordId)>,
+) -> Result<(), Error> {
+    let mut keys: Vec<Key> = entries
+        .map(|(kind, value, id)| key(org, entity, kind.as_ref(), value.as_ref()).u64(id.0))
+        .collect();
+    keys.sort_unstable_by(|a, b| a.bytes().cmp(b.bytes()));
+    txn.put_sorted(IDENTITY, keys.iter().map(|key| (key.bytes(), [].as_slice())))
+}
+
 pub(crate) fn add_record(txn: &Txn, org: OrgNo, record: &Record) -> Result<(), Error> {
     for key in record_keys(txn, org, record)? {
         txn.put(IDENTITY, &key, &[])?;

@@ -46,20 +46,6 @@ impl Key {
         self.0.len()
     }
 
-    /// Cuts the key back, to reuse a common prefix.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
-
-    pub(crate) fn push_text(&mut self, text: &str) {
-        let owned = std::mem::take(self);
-        *self = owned.text(text);
-    }
-
-    pub(crate) fn push_u64(&mut self, number: u64) {
-        self.0.extend_from_slice(&number.to_be_bytes());
-    }
-
     /// The first key behind all keys that start with this one.
     pub(crate) fn prefix_end(&self) -> Option<Vec<u8>> {
         let mut end = self.0.clone();

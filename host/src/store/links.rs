@@ -75,10 +75,6 @@ pub(crate) fn key(org: OrgNo, connection: ConnectionId, entity: EntityNo, extern
     prefix(org, connection, entity).text(external_id)
 }
 
-pub(crate) fn encode(link: &Link) -> Result<Vec<u8>, Error> {
-    rows::to_binary(link)
-}
-
 pub fn get(
     read: &dyn Read,
     org: OrgNo,
@@ -99,7 +95,22 @@ pub fn put(
     external_id: &str,
     link: &Link,
 ) -> Result<(), Error> {
-    txn.put(LINKS, key(org, connection, entity, external_id).bytes(), &encode(link)?)
+    txn.put(LINKS, key(org, connection, entity, external_id).bytes(), &rows::to_binary(link)?)
+}
+
+/// Writes the links of ascending external ids in one sweep.
+pub fn put_sorted(
+    txn: &Txn,
+    org: OrgNo,
+    connection: ConnectionId,
+    entity: EntityNo,
+    links: &[(&str, Link)],
+) -> Result<(), Error> {
+    let mut encoded = Vec::with_capacity(links.len());
+    for (id, link) in links {
+        encoded.push((key(org, connection, entity, id), rows::to_binary(link)?));
+    }
+    txn.put_sorted(LINKS, encoded.iter().map(|(key, row)| (key.bytes(), row.as_slice())))
 }
 
 pub fn delete(

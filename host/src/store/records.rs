@@ -90,6 +90,10 @@ pub struct Change {
     pub by: ModifiedBy,
     /// The connection whose link the caller writes itself; the bases of all others stay as they were.
     pub own_link: Option<ConnectionId>,
+    /// A link that the record wins.
+    pub new_link: Option<LinkRef>,
+    /// Secondary ids as they are now: they replace those of the same kinds.
+    pub aliases: Vec<(String, String)>,
 }
 
 /// Values as they are stored: what [`NewRecord`] takes and fingerprints are made of.
@@ -188,8 +192,29 @@ fn encode(shape: u32, record: &Record) -> Result<Vec<u8>, Error> {
     Ok(row)
 }
 
-/// The row of a record that a run creates.
-pub(crate) fn encode_new(shape: u32, new: &NewRecord, at: i64, run: RunId) -> Result<Vec<u8>, Error> {
+/// Creates records in one sweep and answers their ids, which are in the order of `new`.
+pub fn create_all(
+    txn: &Txn,
+    org: OrgNo,
+    entity: EntityNo,
+    shape: u32,
+    new: &[NewRecord],
+    at: i64,
+    run: RunId,
+) -> Result<Vec<RecordId>, Error> {
+    let count = u64::try_from(new.len()).unwrap_or(u64::MAX);
+    let first = meta::reserve(txn, "record", count)?;
+    let ids: Vec<RecordId> =
+        (first..first + count).map(|sequence| RecordId::new(entity, sequence)).collect();
+    let mut rows = Vec::with_capacity(new.len());
+    for (id, record) in ids.iter().zip(new) {
+        rows.push((Key::org(org).u64(id.0), encode_new(shape, record, at, run)?));
+    }
+    txn.put_sorted(RECORDS, rows.iter().map(|(key, row)| (key.bytes(), row.as_slice())))?;
+    Ok(ids)
+}
+
+fn encode_new(shape: u32, new: &NewRecord, at: i64, run: RunId) -> Result<Vec<u8>, Error> {
     let head = Head {
         status: new.status,
         version: 1,
@@ -260,6 +285,11 @@ pub fn apply(
     }
     record.status = change.status.unwrap_or(record.status);
     record.version += 1;
+    record.links.extend(change.new_link);
+    if !change.aliases.is_empty() {
+        record.aliases.retain(|(kind, _)| !change.aliases.iter().any(|(new, _)| new == kind));
+        record.aliases.extend(change.aliases);
+    }
     if matches!(change.by, ModifiedBy::Run(_)) {
         record.synced_at = Some(change.at);
     }
