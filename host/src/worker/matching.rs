@@ -1,0 +1,145 @@
+//! Finds the local record of a remote one that has no link yet: secondary ids, then match rules, else a new record.
+//! What is not certain is a failure to review, never a guess.
+
+use super::setup::EntitySetup;
+use crate::model::plan::{FirstLink, RemoteState};
+use crate::model::{Record, RecordId, Value};
+use crate::store::{self, Read, counts, identity, links, records};
+use std::collections::HashSet;
+
+pub enum Match {
+    New {
+        /// (number of the match rule, key), for the index.
+        match_keys: Vec<(u8, String)>,
+    },
+    Record(RecordId, FirstLink),
+    Ambiguous(String),
+}
+
+pub struct Matcher {
+    store: store::Store,
+    /// Without any record before the run there is nothing to look up.
+    any_records: bool,
+    /// Secondary ids of records that this run creates.
+    created: HashSet<(String, String)>,
+}
+
+impl Matcher {
+    pub fn new(read: &dyn Read, setup: &EntitySetup) -> Result<Matcher, store::Error> {
+        let records = counts::get(read, setup.scope.org, None, setup.scope.entity)?.records;
+        let store = setup.store.clone();
+        Ok(Matcher { store, any_records: records > 0, created: HashSet::new() })
+    }
+
+    pub fn find(
+        &mut self,
+        read: &dyn Read,
+        setup: &EntitySetup,
+        remote: &RemoteState,
+        values: &[Value],
+    ) -> Result<Match, store::Error> {
+        for (kind, value) in &remote.aliases {
+            if self.created.contains(&(kind.clone(), value.clone())) {
+                return Ok(Match::Ambiguous(format!(
+                    "another record of this listing has {kind} {value:?} too"
+                )));
+            }
+            match self.by_alias(read, setup, kind, value)? {
+                Some(found) => return Ok(found),
+                None => continue,
+            }
+        }
+        let mut match_keys = Vec::with_capacity(setup.rules.rules.len());
+        for (number, rule) in (0..).zip(&setup.rules.rules) {
+            let value = |name: &str| {
+                let at = setup.fields.iter().position(|field| &**field == name);
+                at.and_then(|at| values.get(at)).unwrap_or(&Value::Absent)
+            };
+            let Some(key) = rule.key(&setup.normalizer, value) else { continue };
+            if let Some(found) = self.by_rule(read, setup, &rule.kind(), &key)? {
+                return Ok(found);
+            }
+            match_keys.push((number, key));
+        }
+        self.created.extend(remote.aliases.iter().cloned());
+        Ok(Match::New { match_keys })
+    }
+
+    fn by_alias(
+        &self,
+        read: &dyn Read,
+        setup: &EntitySetup,
+        kind: &str,
+        value: &str,
+    ) -> Result<Option<Match>, store::Error> {
+        if !self.any_records {
+            return Ok(None);
+        }
+        let scope = &setup.scope;
+        let found = identity::find(read, scope.org, scope.entity, kind, value, 2)?;
+        match found.as_slice() {
+            [] => Ok(None),
+            [id] => match records::get(read, &self.store, scope.org, *id)? {
+                Some(record) if self.linked_elsewhere(read, setup, &record)? => {
+                    Ok(Some(Match::Ambiguous(format!(
+                        "{kind} {value:?} belongs to {id}, which is linked to another record of this connection"
+                    ))))
+                }
+                Some(_) => Ok(Some(Match::Record(*id, FirstLink::Alias(kind.to_owned())))),
+                None => Ok(None),
+            },
+            _ => Ok(Some(Match::Ambiguous(format!("several records have {kind} {value:?}")))),
+        }
+    }
+
+    fn by_rule(
+        &self,
+        read: &dyn Read,
+        setup: &EntitySetup,
+        kind: &str,
+        key: &str,
+    ) -> Result<Option<Match>, store::Error> {
+        if !self.any_records {
+            return Ok(None);
+        }
+        let scope = &setup.scope;
+        let fields = kind.trim_start_matches('=').replace('+', ", ");
+        let mut free = Vec::new();
+        for id in identity::find(read, scope.org, scope.entity, kind, key, CANDIDATES_MAX)? {
+            // A record that this connection knows under another id is another record.
+            if let Some(record) = records::get(read, &self.store, scope.org, id)?
+                && !record.links.iter().any(|link| link.connection == scope.connection)
+            {
+                free.push(id);
+            }
+        }
+        match free.as_slice() {
+            [] => Ok(None),
+            [id] => Ok(Some(Match::Record(*id, FirstLink::Rule(fields)))),
+            several => Ok(Some(Match::Ambiguous(format!(
+                "{} local records agree on {fields}: link one of them by hand",
+                several.len()
+            )))),
+        }
+    }
+
+    /// Whether the record has a link of this connection that is still alive.
+    fn linked_elsewhere(
+        &self,
+        read: &dyn Read,
+        setup: &EntitySetup,
+        record: &Record,
+    ) -> Result<bool, store::Error> {
+        let scope = &setup.scope;
+        for link in record.links.iter().filter(|link| link.connection == scope.connection) {
+            let id = link.external_id.as_str();
+            if links::get(read, scope.org, scope.connection, scope.entity, id)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// How many records of one match key are looked at.
+const CANDIDATES_MAX: usize = 20;
