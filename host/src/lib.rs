@@ -6,3 +6,7 @@
 pub mod clock;
 pub mod error;
 pub mod model;
+pub mod normalize;
+
+#[cfg(test)]
+mod test_seed;

@@ -1,0 +1,129 @@
+//! Text: white space, Unicode forms, case, and JSON by value.
+
+use super::number;
+use std::borrow::Cow;
+use std::fmt::Write;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+/// Trimmed and in Unicode's composed form; white space inside is kept.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    if text.is_ascii() || is_nfc(text) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.nfc().collect())
+    }
+}
+
+/// Without regard to case. By way of upper case, so that letters with two small forms (`σ`, `ς`) and letters that
+/// only have a large pair (`ß`, `SS`) meet; and from lower case, because `ẞ` has no other way to its pair.
+pub(super) fn folded(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.is_ascii() {
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Cow::Owned(text.to_ascii_lowercase());
+        }
+        return text;
+    }
+    let folded = text
+        .nfd()
+        .flat_map(char::to_lowercase)
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .nfc()
+        .collect();
+    Cow::Owned(folded)
+}
+
+/// One space for each run of white space.
+pub(super) fn single_spaced(text: Cow<'_, str>) -> Cow<'_, str> {
+    let mut after_space = false;
+    let crowded = text.chars().any(|letter| {
+        let crowds = letter.is_whitespace() && (after_space || letter != ' ');
+        after_space = letter.is_whitespace();
+        crowds
+    });
+    if !crowded {
+        return text;
+    }
+    let mut spaced = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !spaced.is_empty() {
+            spaced.push(' ');
+        }
+        spaced.push_str(word);
+    }
+    Cow::Owned(spaced)
+}
+
+/// One `@` with something before it, and a domain with a dot inside. A look, not a proof.
+pub fn is_email(text: &str) -> bool {
+    let text = text.trim();
+    let Some((mailbox, domain)) = text.split_once('@') else {
+        return false;
+    };
+    !mailbox.is_empty()
+        && !domain.contains('@')
+        && !text.contains(char::is_whitespace)
+        && domain.contains('.')
+        && domain.split('.').all(|label| !label.is_empty())
+}
+
+/// JSON text with sorted keys, no white space and numbers by value; text that is no JSON stays as it is.
+pub(super) fn json(text: &str) -> Cow<'_, str> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) => {
+            let mut written = String::with_capacity(text.len());
+            write_sorted(&value, &mut written);
+            Cow::Owned(written)
+        }
+        Err(_) => plain(text),
+    }
+}
+
+/// The same for text in a JSON field; none where it says `null`.
+pub(super) fn json_of(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let written = json(&text).into_owned();
+    (written != "null").then_some(Cow::Owned(written))
+}
+
+fn write_sorted(value: &serde_json::Value, out: &mut String) {
+    match value {
+        serde_json::Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_sorted(item, out);
+            }
+            out.push(']');
+        }
+        serde_json::Value::Object(members) => {
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_by_key(|(name, _)| *name);
+            out.push('{');
+            for (at, (name, member)) in sorted.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                quote(name, out);
+                out.push(':');
+                write_sorted(member, out);
+            }
+            out.push('}');
+        }
+        serde_json::Value::Number(number) => {
+            out.push_str(&number::form(Cow::Owned(number.to_string())));
+        }
+        serde_json::Value::String(text) => quote(text, out),
+        serde_json::Value::Bool(_) | serde_json::Value::Null => {
+            // Writing to a `String` cannot fail.
+            let _ = write!(out, "{value}");
+        }
+    }
+}
+
+fn quote(text: &str, out: &mut String) {
+    let composed: String = text.nfc().collect();
+    let _ = write!(out, "{}", serde_json::Value::String(composed));
+}
