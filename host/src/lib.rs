@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod detect;
 pub mod error;
 pub mod model;
 pub mod normalize;
