@@ -8,6 +8,7 @@ pub mod detect;
 pub mod error;
 pub mod model;
 pub mod normalize;
+pub mod resolve;
 
 #[cfg(test)]
 mod test_seed;
