@@ -7,6 +7,7 @@ pub mod brake;
 pub mod clock;
 pub mod detect;
 pub mod error;
+pub mod mapping;
 pub mod model;
 pub mod normalize;
 pub mod resolve;
