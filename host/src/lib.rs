@@ -3,10 +3,21 @@
 //! `ARCHITECTURE.md` holds the map of the modules and who may import whom.
 #![forbid(unsafe_code)]
 
+pub mod backoff;
+pub mod brake;
 pub mod clock;
 pub mod commit;
+pub mod credentials;
+pub mod detect;
+pub mod egress;
 pub mod error;
+pub mod mapping;
 pub mod model;
 pub mod normalize;
 pub mod queue;
+pub mod resolve;
 pub mod store;
+pub mod vault;
+
+#[cfg(test)]
+mod test_seed;

@@ -16,7 +16,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// Without regard to case. By way of upper case, so that letters with two small forms (`σ`, `ς`) and letters that
-/// only have a large pair (`ß`, `SS`) meet.
+/// only have a large pair (`ß`, `SS`) meet; and from lower case, because `ẞ` has no other way to its pair.
 pub(super) fn folded(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_ascii() {
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -26,6 +26,7 @@ pub(super) fn folded(text: Cow<'_, str>) -> Cow<'_, str> {
     }
     let folded = text
         .nfd()
+        .flat_map(char::to_lowercase)
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
         .nfc()
