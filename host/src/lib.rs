@@ -3,6 +3,8 @@
 //! `ARCHITECTURE.md` holds the map of the modules and who may import whom.
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod clock;
 pub mod error;
 pub mod model;
+pub mod vault;
