@@ -268,52 +268,25 @@ mod tests {
         let key = key();
         let sealed = key.seal(PLACE, b"canary").unwrap();
         let others = [
-            Place {
-                row: "conn_8",
-                ..PLACE
-            },
-            Place {
-                organization: Some("org_2"),
-                ..PLACE
-            },
-            Place {
-                organization: Some("-"),
-                ..PLACE
-            },
-            Place {
-                organization: Some(""),
-                ..PLACE
-            },
-            Place {
-                organization: None,
-                ..PLACE
-            },
-            Place {
-                field: "password",
-                ..PLACE
-            },
-            Place {
-                table: "connectors",
-                ..PLACE
-            },
+            ("connections", Some("org_1"), "conn_8", "apiKey"),
+            ("connections", Some("org_2"), "conn_7", "apiKey"),
+            ("connections", Some("-"), "conn_7", "apiKey"),
+            ("connections", Some(""), "conn_7", "apiKey"),
+            ("connections", None, "conn_7", "apiKey"),
+            ("connections", Some("org_1"), "conn_7", "password"),
+            ("connectors", Some("org_1"), "conn_7", "apiKey"),
             // The same letters with the borders elsewhere.
-            Place {
-                table: "connectionsorg_1",
-                organization: Some(""),
-                ..PLACE
-            },
-            Place {
-                row: "conn_7apiKey",
-                field: "",
-                ..PLACE
-            },
-            Place {
-                row: "conn_7a",
-                field: "piKey",
-                ..PLACE
-            },
+            ("connectionsorg_1", Some(""), "conn_7", "apiKey"),
+            ("connections", Some("org_1"), "conn_7apiKey", ""),
+            ("connections", Some("org_1"), "conn_7a", "piKey"),
         ];
-        for other in others {
+        for (table, organization, row, field) in others {
+            let other = Place {
+                table,
+                organization,
+                row,
+                field,
+            };
             assert!(
                 matches!(key.open(other, &sealed), Err(Error::Damaged)),
                 "{other:?}"

@@ -81,7 +81,7 @@ mod tests {
         impl<T: ?Sized> Lacks<()> for T {}
         impl<T: ?Sized + fmt::Display> Lacks<Displayed> for T {}
         impl<T: ?Sized + serde::Serialize> Lacks<Serialized> for T {}
-        impl<T: ?Sized + Clone> Lacks<Cloned> for T {}
+        impl<T: Clone> Lacks<Cloned> for T {}
         <Secret<String> as Lacks<_>>::holds();
         <Secret<Vec<u8>> as Lacks<_>>::holds();
     }
