@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod egress;
 pub mod error;
 pub mod model;
 pub mod vault;
