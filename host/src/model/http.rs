@@ -46,3 +46,25 @@ pub trait Outbound: Send + Sync {
     /// A hint that an equal `send` of this GET comes next.
     fn prefetch(&self, request: HttpRequest);
 }
+
+/// One request as it left the house, for the run's list of requests. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestLine {
+    /// Milliseconds since the epoch at which the attempt began, waits before it excluded.
+    pub at: i64,
+    pub method: String,
+    /// Without host-added parts; values of query parameters that look like secrets are replaced.
+    pub url: String,
+    /// 1 is the first. A redirect that was followed is a line of its own with the same number.
+    pub attempt: u32,
+    /// How long the house waited before this attempt.
+    pub waited_millis: u64,
+    pub millis: u64,
+    /// Of the decoded body, as far as it was read.
+    pub bytes: u64,
+    /// `None` when no answer came.
+    pub status: Option<u16>,
+    /// Why there is no answer, or no whole one.
+    pub failure: Option<String>,
+}

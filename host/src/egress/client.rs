@@ -1,0 +1,315 @@
+//! One run's way out: sends a checked request, follows its redirects, tries it again where that is safe.
+
+use super::checks::Prepared;
+use super::exchange::Hop;
+use super::origin::{self, Origin};
+use super::prefetch::{Prefetch, Slot};
+use super::recorder::{Attempt, shown};
+use super::{Auth, Egress, Limits, TokenAsk};
+use crate::backoff;
+use crate::clock::to_millis;
+use crate::model::http::{HttpFailure, HttpRequest, HttpResponse, Outbound, RequestLine};
+use crate::vault::Secret;
+use http::Method;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// Receives a line for each attempt. Called from async code: it must not block.
+pub type Recorder = Arc<dyn Fn(RequestLine) + Send + Sync>;
+
+/// What a run may reach, and how.
+pub struct RunSettings {
+    /// Relative URLs lie below it. Its origin must be granted like any other.
+    pub base_url: Url,
+    pub granted: Vec<Origin>,
+    /// Besides GET and HEAD.
+    pub methods: Vec<Method>,
+    /// Added to every request to a granted origin, except after a redirect to another one.
+    pub auth: Auth,
+    pub limits: Limits,
+    /// Ends requests and waits at once.
+    pub cancel: CancellationToken,
+    pub recorder: Recorder,
+}
+
+/// What a run has used so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub requests: u64,
+    pub bytes: u64,
+}
+
+/// The way out for the plugin of one run.
+pub struct RunClient {
+    run: Arc<Run>,
+    prefetched: Slot,
+}
+
+impl RunClient {
+    pub(super) fn new(egress: Arc<Egress>, settings: RunSettings) -> RunClient {
+        let (requests, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let spent = AtomicBool::new(false);
+        let run = Arc::new(Run {
+            egress,
+            settings,
+            requests,
+            bytes,
+            spent,
+        });
+        RunClient {
+            run,
+            prefetched: Slot::default(),
+        }
+    }
+
+    pub fn usage(&self) -> Usage {
+        Usage {
+            requests: self.run.requests.load(Ordering::Relaxed),
+            bytes: self.run.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Outbound for RunClient {
+    fn send(
+        &self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpFailure>> + Send + '_>> {
+        Box::pin(async move {
+            match self.prefetched.take(&request) {
+                Some(prefetch) => prefetch.answer().await,
+                None => self.run.perform(request).await,
+            }
+        })
+    }
+
+    fn prefetch(&self, request: HttpRequest) {
+        let plain = request.method == "GET" && request.body.is_none();
+        if !plain || self.prefetched.holds(&request) || self.run.settings.cancel.is_cancelled() {
+            return;
+        }
+        let run = Arc::clone(&self.run);
+        let copy = request.clone();
+        self.prefetched.put(Prefetch::start(
+            request,
+            async move { run.perform(copy).await },
+        ));
+    }
+}
+
+/// What a run's requests, prefetched ones included, share.
+pub(super) struct Run {
+    pub(super) egress: Arc<Egress>,
+    pub(super) settings: RunSettings,
+    requests: AtomicU64,
+    bytes: AtomicU64,
+    /// The list of requests says already that there are no more.
+    spent: AtomicBool,
+}
+
+type Token = Option<Arc<Secret<String>>>;
+
+impl Run {
+    /// One request to its end.
+    pub(super) async fn perform(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
+        let asked = request.method.clone();
+        let prepared = match self.prepare(request) {
+            Ok(prepared) => prepared,
+            Err((url, reason)) => return Err(self.refuse(&asked, url.as_ref(), 1, reason)),
+        };
+        let mut token = self.token(&prepared, TokenAsk::Current).await?;
+        let mut replaced = false;
+        let (mut attempt, mut waited) = (1, Duration::ZERO);
+        loop {
+            let result = self.follow(&prepared, &token, attempt, waited).await;
+            if let (Ok(HttpResponse { status: 401, .. }), Some(stale), false) =
+                (&result, &token, replaced)
+            {
+                token = self
+                    .token(&prepared, TokenAsk::Replace(Arc::clone(stale)))
+                    .await?;
+                (replaced, waited) = (true, Duration::ZERO);
+                continue;
+            }
+            let Some(wait) = self.wait_before_next(&prepared, attempt, &result) else {
+                return result;
+            };
+            tokio::select! {
+                biased;
+                () = self.settings.cancel.cancelled() => return Err(HttpFailure::Stopped),
+                () = tokio::time::sleep(wait) => {}
+            }
+            (attempt, waited) = (attempt + 1, wait);
+        }
+    }
+
+    /// The exchange and what it redirects to. A redirect to another origin goes without credentials from there on.
+    async fn follow(
+        &self,
+        prepared: &Prepared,
+        token: &Token,
+        attempt: u32,
+        waited: Duration,
+    ) -> Result<HttpResponse, HttpFailure> {
+        let token = token.as_deref();
+        let mut hop = Hop {
+            prepared,
+            url: prepared.url.clone(),
+            with_auth: true,
+            token,
+            attempt,
+            waited,
+        };
+        let mut followed = 0;
+        loop {
+            let response = self.exchange(&hop).await?;
+            let Some(location) = redirect(&prepared.method, &response) else {
+                return Ok(response);
+            };
+            let next = hop.url.join(location).map_err(|error| error.to_string());
+            let next = next.and_then(origin::checked).and_then(|next| {
+                let next = self.settings.auth.strip(next);
+                self.destination(&next)?;
+                Ok(next)
+            });
+            let reason = match next {
+                Ok(next) if followed < self.settings.limits.redirects_max => {
+                    hop.with_auth &= next.origin() == hop.url.origin();
+                    hop.url = next;
+                    hop.waited = Duration::ZERO;
+                    followed += 1;
+                    continue;
+                }
+                Ok(_) => format!("more than {followed} redirects"),
+                Err(reason) => format!("the answer redirects to where it must not: {reason}"),
+            };
+            return Err(self.refuse(prepared.method.as_str(), Some(&hop.url), attempt, reason));
+        }
+    }
+
+    /// How long to wait before the next attempt; `None` when this result is the last word.
+    fn wait_before_next(
+        &self,
+        prepared: &Prepared,
+        attempt: u32,
+        result: &Result<HttpResponse, HttpFailure>,
+    ) -> Option<Duration> {
+        let retry = &self.egress.options.retry;
+        if attempt >= retry.attempts_max || !prepared.repeatable {
+            return None;
+        }
+        let own = retry.wait(attempt, getrandom::u32().unwrap_or(u32::MAX));
+        match result {
+            Ok(response) if matches!(response.status, 429 | 500 | 502 | 503 | 504) => {
+                let now = self.egress.clock.now();
+                let asked = header(response, "retry-after")
+                    .and_then(|value| backoff::retry_after(value, now))
+                    .unwrap_or_default();
+                (asked <= self.settings.limits.retry_after_max).then_some(if asked.is_zero() {
+                    own
+                } else {
+                    asked
+                })
+            }
+            Err(HttpFailure::Network(_) | HttpFailure::Timeout) => Some(own),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// The access token where a source gives them out.
+    async fn token(&self, prepared: &Prepared, ask: TokenAsk) -> Result<Token, HttpFailure> {
+        let Auth::Token(source) = &self.settings.auth else {
+            return Ok(None);
+        };
+        let given = tokio::select! {
+            biased;
+            () = self.settings.cancel.cancelled() => return Err(HttpFailure::Stopped),
+            given = source(ask) => given,
+        };
+        given.map(Some).map_err(|reason| {
+            let reason = format!("there is no access token: {reason}");
+            self.refuse(prepared.method.as_str(), Some(&prepared.url), 1, reason)
+        })
+    }
+
+    /// Leaves a line for a request that was not sent.
+    fn refuse(&self, method: &str, url: Option<&Url>, attempt: u32, reason: String) -> HttpFailure {
+        if let Err(stopped) = self.admit() {
+            return stopped;
+        }
+        let failure = HttpFailure::Denied(reason);
+        let url = url.map_or_else(|| "(no valid URL)".to_owned(), shown);
+        let method = method.chars().take(20).collect();
+        let line = self.line(method, url, attempt, Duration::ZERO);
+        Attempt::new(&self.settings.recorder, line).failed(&failure, None);
+        failure
+    }
+
+    /// Counts a request against the run's budgets; refused ones count too, so that the list stays bounded. The first
+    /// one that is too many leaves a line that says so.
+    pub(super) fn admit(&self) -> Result<(), HttpFailure> {
+        let Limits {
+            requests_max,
+            run_bytes_max,
+            ..
+        } = self.settings.limits;
+        if self.bytes.load(Ordering::Relaxed) > run_bytes_max {
+            return Err(HttpFailure::Stopped);
+        }
+        let counted = self
+            .requests
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < requests_max).then_some(count + 1)
+            });
+        if counted.is_err() && !self.spent.swap(true, Ordering::Relaxed) {
+            let line = self.line(String::new(), String::new(), 0, Duration::ZERO);
+            let text = format!("the run's budget of {requests_max} requests is spent");
+            (self.settings.recorder)(RequestLine {
+                failure: Some(text),
+                ..line
+            });
+        }
+        counted.map(|_| ()).map_err(|_| HttpFailure::Stopped)
+    }
+
+    /// Counts received bytes against the run's budget.
+    pub(super) fn spend(&self, bytes: u64) -> bool {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= self.settings.limits.run_bytes_max
+    }
+
+    pub(super) fn line(
+        &self,
+        method: String,
+        url: String,
+        attempt: u32,
+        waited: Duration,
+    ) -> RequestLine {
+        RequestLine {
+            at: to_millis(self.egress.clock.now()),
+            method,
+            url,
+            attempt,
+            waited_millis: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            millis: 0,
+            bytes: 0,
+            status: None,
+            failure: None,
+        }
+    }
+}
+
+fn redirect<'a>(method: &Method, response: &'a HttpResponse) -> Option<&'a str> {
+    let followed = matches!(*method, Method::GET | Method::HEAD)
+        && matches!(response.status, 301 | 302 | 303 | 307 | 308);
+    followed.then(|| header(response, "location")).flatten()
+}
+
+fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
+    let mut found = response.headers.iter().filter(|(header, _)| header == name);
+    found.next().map(|(_, value)| value.as_str())
+}
