@@ -47,11 +47,12 @@ impl Error {
         }])
     }
 
-    /// Puts `what` (such as `page 3`) before the message of a bad response; other errors stay as they are.
+    /// Puts `what` (such as `page 3`) before the message of a bad or missing response; other errors stay as they are.
     #[must_use]
     pub fn at(self, what: impl fmt::Display) -> Self {
         match self {
             Self::BadResponse(message) => Self::BadResponse(format!("{what}: {message}")),
+            Self::Unavailable(message) => Self::Unavailable(format!("{what}: {message}")),
             other => other,
         }
     }
