@@ -1,0 +1,1 @@
+//! Stable error codes. Each has a page of the same name under `docs/errors`.

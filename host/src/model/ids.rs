@@ -1,0 +1,71 @@
+//! Identifiers: numbers inside, opaque strings with a prefix outside (`run_42`).
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The text is not an identifier of this kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of the form {prefix}NUMBER")]
+pub struct BadId {
+    pub prefix: &'static str,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $inner:ty, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(pub $inner);
+
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                text.strip_prefix($prefix)
+                    .filter(|digits| digits.len() == 1 || !digits.starts_with(['0', '+']))
+                    .and_then(|digits| digits.parse().ok())
+                    .map(Self)
+                    .ok_or(BadId { prefix: $prefix })
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadId;
+
+            fn try_from(text: String) -> Result<Self, BadId> {
+                text.parse()
+            }
+        }
+    };
+}
+
+id!(
+    /// An organization's number; outside it is known by its own id text.
+    OrgNo, u32, "orgno_"
+);
+id!(ConnectorId, u32, "con_");
+id!(ConnectionId, u32, "link_");
+id!(TemplateId, u32, "tpl_");
+id!(RecordId, u64, "rec_");
+id!(RunId, u64, "run_");
+id!(JobId, u64, "job_");
+id!(FailureId, u64, "fail_");
+id!(ConflictId, u64, "conf_");
