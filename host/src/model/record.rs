@@ -37,7 +37,9 @@ impl Record {
 
     pub fn value(&self, field: &str) -> &Value {
         const ABSENT: &Value = &Value::Absent;
-        self.position(field).and_then(|at| self.values.get(at)).unwrap_or(ABSENT)
+        self.position(field)
+            .and_then(|at| self.values.get(at))
+            .unwrap_or(ABSENT)
     }
 
     pub fn meta_of(&self, position: usize) -> &FieldMeta {
