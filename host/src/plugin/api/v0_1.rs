@@ -170,7 +170,7 @@ pub(in crate::plugin) struct ConnectorCalls {
 type Called<T> = wasmtime::Result<Result<T, GuestError>>;
 
 /// A page as the guest gave it: lifted, not yet believed.
-pub(in crate::plugin) struct RawPage(pull::Page);
+pub(in crate::plugin) struct RawPage(types::Page);
 
 impl RawPage {
     pub(in crate::plugin) fn check(self, bounds: &Bounds<'_>) -> Result<RemotePage, Error> {

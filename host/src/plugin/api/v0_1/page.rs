@@ -4,7 +4,7 @@
 //! a reject, so that the others proceed. Texts are moved, never copied: a page of 1,000 rows passes here often.
 
 use super::convert::value;
-use super::exports::syncline::plugin::pull;
+use super::syncline::plugin::types;
 use crate::model::remote::Reject;
 use crate::model::{RemotePage, RemoteRow, Value};
 use crate::plugin::imports::log::clean;
@@ -18,8 +18,8 @@ pub(in crate::plugin) struct Bounds<'a> {
     pub(in crate::plugin) records_max: usize,
 }
 
-pub(super) fn page(raw: pull::Page, bounds: &Bounds<'_>) -> Result<RemotePage, String> {
-    let pull::Page {
+pub(super) fn page(raw: types::Page, bounds: &Bounds<'_>) -> Result<RemotePage, String> {
+    let types::Page {
         fields,
         rows: raw_rows,
         next,
@@ -100,7 +100,7 @@ fn check_cursor(name: &str, cursor: Option<&str>, limits: &Limits) -> Result<(),
     }
 }
 
-fn bounded(reject: pull::Reject, limits: &Limits) -> Reject {
+fn bounded(reject: types::Reject, limits: &Limits) -> Reject {
     Reject {
         id: reject.id.filter(|id| id_fault(id, limits).is_none()),
         reason: clean(&reject.reason, limits.message_bytes_max),
@@ -108,7 +108,7 @@ fn bounded(reject: pull::Reject, limits: &Limits) -> Reject {
     }
 }
 
-fn row(raw: pull::Row) -> RemoteRow {
+fn row(raw: types::Row) -> RemoteRow {
     RemoteRow {
         id: raw.id,
         aliases: raw.aliases,
