@@ -14,6 +14,7 @@ pub mod error;
 pub mod mapping;
 pub mod model;
 pub mod normalize;
+pub mod plugin;
 pub mod queue;
 pub mod resolve;
 pub mod store;
