@@ -19,6 +19,7 @@ pub mod queue;
 pub mod resolve;
 pub mod store;
 pub mod vault;
+pub mod worker;
 
 #[cfg(test)]
 mod test_seed;

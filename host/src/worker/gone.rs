@@ -1,0 +1,88 @@
+//! Who is gone: the linked records that a complete listing did not name.
+
+use super::decide::tally;
+use super::listing::{self, Read};
+use super::planner::{self, Planned};
+use super::setup::EntitySetup;
+use super::stage::{Listing, Stage};
+use super::{Deps, Failure};
+use crate::model::Mode;
+use crate::model::plan::PlanPage;
+use crate::model::run::Counts;
+use crate::store::{self, links};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// How many of them one page of the plan holds.
+const PAGE_ROWS_MAX: usize = 1000;
+
+/// Whether absence from this listing means anything: it was read to its end, adds up, and claims to be whole.
+pub fn is_complete(entity: &EntitySetup, listing: &Listing) -> bool {
+    let adds_up = listing.total.is_none_or(|total| total == listing.rows);
+    adds_up && !listing.moved && entity.spec.complete_listing
+}
+
+/// Whether the listing contradicts itself. (A connector whose listings are never whole contradicts nothing.)
+pub fn adds_up(entity: &EntitySetup, listing: &Listing) -> bool {
+    entity.request.mode == Mode::Ids
+        || !listing.moved && listing.total.is_none_or(|total| total == listing.rows)
+}
+
+/// Plans the deactivations, where the listing allows any.
+pub async fn plan(
+    deps: &Deps,
+    entity: &Arc<EntitySetup>,
+    mut read: Read,
+    stage: &mut Stage,
+) -> Result<Read, Failure> {
+    let listing = &stage.position.listing;
+    let whole = entity.request.mode == Mode::Full && entity.request.filters.is_none();
+    if !whole || !is_complete(entity, listing) || listing.nameless {
+        return Ok(read);
+    }
+    let (store, setup) = (deps.store.clone(), Arc::clone(entity));
+    let found = tokio::task::spawn_blocking(move || {
+        let pages = absent(&store, &setup, &read.planner.seen.records, &read.planner.seen.ids);
+        (read, pages)
+    });
+    let (back, pages) = found.await.map_err(Failure::panicked)?;
+    read = back;
+    for page in pages? {
+        listing::add(&mut read.counts, &Counts { fetched: 0, ..page.counts });
+        stage.push(&page).await?;
+    }
+    Ok(read)
+}
+
+fn absent(
+    store: &store::Store,
+    setup: &EntitySetup,
+    seen: &HashSet<u64>,
+    put_aside: &HashSet<String>,
+) -> Result<Vec<PlanPage>, store::Error> {
+    let read = store.read()?;
+    let scope = &setup.scope;
+    let mut missing = Vec::new();
+    links::scan(&read, scope.org, scope.connection, scope.entity, &mut |id, link| {
+        // A row that is in quarantine is there, however malformed.
+        if link.present && !seen.contains(&link.record) && !put_aside.contains(id) {
+            missing.push((id.to_owned(), link));
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut pages = Vec::new();
+    let mut page = PlanPage::default();
+    for (id, link) in missing {
+        if let Planned::Row(row, _) = planner::absent(store, &read, scope.org, id, Some(link))? {
+            page.rows.push(row);
+        }
+        if page.rows.len() >= PAGE_ROWS_MAX {
+            pages.push(std::mem::take(&mut page));
+        }
+    }
+    pages.push(page);
+    pages.retain(|page| !page.rows.is_empty());
+    pages.iter_mut().for_each(tally);
+    Ok(pages)
+}

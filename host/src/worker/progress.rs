@@ -1,0 +1,134 @@
+//! How a running run stands, in memory: what the API shows while the rows are not committed yet.
+
+use crate::clock::{self, Clock};
+use crate::model::RunId;
+use crate::model::plan::PlanWarning;
+use crate::model::run::{Counts, PhaseTiming};
+use crate::plugin::LogLine;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// How many log lines of one run are kept.
+const LOG_LINES_MAX: usize = 2_000;
+
+/// A view of a run in progress.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    pub phase: String,
+    pub page: u64,
+    /// As the remote claims.
+    pub total: Option<u64>,
+    pub counts: Counts,
+}
+
+/// All runs in progress.
+#[derive(Clone, Default)]
+pub struct Board {
+    runs: Arc<Mutex<HashMap<u64, Progress>>>,
+}
+
+impl Board {
+    pub fn start(&self, run: RunId, clock: Clock) -> Progress {
+        let progress = Progress { inner: Arc::default(), clock };
+        lock(&self.runs).insert(run.0, progress.clone());
+        progress
+    }
+
+    pub fn end(&self, run: RunId) {
+        lock(&self.runs).remove(&run.0);
+    }
+
+    pub fn view(&self, run: RunId) -> Option<View> {
+        let progress = lock(&self.runs).get(&run.0).cloned()?;
+        Some(lock(&progress.inner).view.clone())
+    }
+}
+
+/// One run's side of the board.
+#[derive(Clone, Default)]
+pub struct Progress {
+    inner: Arc<Mutex<Inner>>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Inner {
+    view: View,
+    logs: Vec<serde_json::Value>,
+    left_out: u64,
+    phases: Vec<PhaseTiming>,
+    since: Option<Instant>,
+}
+
+impl Progress {
+    /// Starts a phase and closes the one before.
+    pub fn phase(&self, phase: &str) {
+        let mut inner = lock(&self.inner);
+        inner.close_phase();
+        phase.clone_into(&mut inner.view.phase);
+        inner.since = Some(Instant::now());
+    }
+
+    pub fn page(&self, page: u64, total: Option<u64>) {
+        let mut inner = lock(&self.inner);
+        inner.view.page = page;
+        inner.view.total = total;
+    }
+
+    pub fn counts(&self, counts: &Counts) {
+        lock(&self.inner).view.counts = *counts;
+    }
+
+    pub fn warnings(&self, warnings: &[PlanWarning]) {
+        for warning in warnings {
+            let message = format!("{}, {}: {}", warning.external_id, warning.field, warning.message);
+            self.line("warn", "map", &message);
+        }
+    }
+
+    pub fn log(&self, lines: Vec<LogLine>) {
+        for line in lines {
+            self.line(line.level, "plugin", &line.message);
+        }
+    }
+
+    pub fn line(&self, level: &str, source: &str, message: &str) {
+        let mut inner = lock(&self.inner);
+        if inner.logs.len() >= LOG_LINES_MAX {
+            inner.left_out += 1;
+            return;
+        }
+        let at = clock::to_text(clock::to_millis(self.clock.now()));
+        let line =
+            serde_json::json!({ "at": at, "level": level, "source": source, "message": message });
+        inner.logs.push(line);
+    }
+
+    /// The log lines and phase timings so far; leaves none behind.
+    pub fn take(&self) -> (Vec<serde_json::Value>, Vec<PhaseTiming>) {
+        let mut inner = lock(&self.inner);
+        inner.close_phase();
+        let mut logs = std::mem::take(&mut inner.logs);
+        if inner.left_out > 0 {
+            let message = format!("{} more lines were left out", inner.left_out);
+            logs.push(serde_json::json!({ "level": "warn", "source": "host", "message": message }));
+        }
+        (logs, std::mem::take(&mut inner.phases))
+    }
+}
+
+impl Inner {
+    fn close_phase(&mut self) {
+        if let Some(since) = self.since.take() {
+            let millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.phases.push(PhaseTiming { phase: self.view.phase.clone(), millis });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
