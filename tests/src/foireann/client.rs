@@ -17,14 +17,17 @@ use std::process::{Child, Command, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::fault::{Rule, Shuffle};
+use super::fault::Shuffle;
 use super::members_csv::CsvStyle;
+use super::rule::Rule;
 use super::server::Auth;
 use crate::http;
 
 /// How to start a simulator. The default: one club `club-1` of 250 members, seed 1, no credentials.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// In front of all arguments, where the simulator is a subcommand of another program.
+    subcommand: Option<String>,
     arguments: Vec<String>,
 }
 
@@ -66,6 +69,12 @@ impl Options {
     /// A path in front of the API, such as `/v2`.
     pub fn base_path(self, path: &str) -> Options {
         self.with("--base-path", path)
+    }
+
+    /// For a program that has the simulator as a subcommand.
+    pub fn subcommand(mut self, name: &str) -> Options {
+        self.subcommand = Some(name.to_owned());
+        self
     }
 
     fn with(mut self, name: &str, value: &str) -> Options {
@@ -123,6 +132,7 @@ impl Sim {
             listen: SocketAddr,
         }
         let mut child = Command::new(binary)
+            .args(&options.subcommand)
             .args(["--listen", "127.0.0.1:0"])
             .args(&options.arguments)
             .stdin(Stdio::piped())

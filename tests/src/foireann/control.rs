@@ -24,8 +24,9 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::fault::{Fault, Rule, Shuffle};
+use super::fault::{Fault, Shuffle};
 use super::members_csv::CsvStyle;
+use super::rule::Rule;
 use super::sabotage::{self, error_text};
 use super::server::{Auth, World, decoded, parameter};
 use super::wire::{Answer, Request};

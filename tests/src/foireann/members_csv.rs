@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::club::{id_of, number_of};
 use super::generate;
-use super::roster::{id_of, number_of};
 
 /// How the export looks. The defaults make a clean file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

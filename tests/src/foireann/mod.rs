@@ -18,22 +18,27 @@
 //! | module | owns |
 //! |---|---|
 //! | [`generate`] | realistic members, a pure function of (seed, number) |
-//! | [`roster`] | the members of each club and their rendered pages |
-//! | [`fault`] | rules: which request fails, how, how often |
+//! | [`roster`], [`club`] | the members of each club and their rendered pages |
+//! | [`fault`], [`rule`] | what goes wrong, and for which requests |
 //! | [`sabotage`] | what each fault does to an answer |
 //! | [`wire`] | HTTP/1.1 on a socket, including ways to break it |
 //! | [`server`], [`control`], [`members_csv`] | the API, the control surface, the CSV export |
+//! | [`process`] | arguments, ready line, end |
 //! | [`client`] | [`Sim`], the test authors' side |
 
 pub mod client;
+pub mod club;
 pub mod control;
 pub mod fault;
 pub mod generate;
 pub mod members_csv;
+pub mod process;
 pub mod roster;
+pub mod rule;
 pub mod sabotage;
 pub mod server;
 pub mod wire;
 
 pub use client::{Options, SeenRequest, Sim};
-pub use fault::{Cursor, ErrorBody, Fault, Moment, RetryAfter, Rule, Shuffle};
+pub use fault::{Cursor, ErrorBody, Fault, Moment, RetryAfter, Shuffle};
+pub use rule::Rule;

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::club::{Club, Page};
 use super::fault::{Cursor, ErrorBody, Fault, Moment, RetryAfter, Shuffle};
 use super::generate;
-use super::roster::{Club, Page};
 use super::wire::{Answer, Body, Cut, Drip, Reply, Request, http_date};
 
 /// Numbers of members that exist only in faults.

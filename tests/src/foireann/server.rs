@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::client::SeenRequest;
+use super::club::Page;
 use super::control;
-use super::fault::{Fault, Rule, RuleBook, Target};
+use super::fault::Fault;
 use super::members_csv::{self, CsvStyle};
-use super::roster::{Page, Roster};
+use super::roster::Roster;
+use super::rule::{Rule, RuleBook, Target};
 use super::sabotage::{self, error_text, message_of};
 use super::wire::{self, Answer, Reply, Request};
 
@@ -114,7 +116,7 @@ impl World {
             .map(Fault::flat)
             .unwrap_or_default();
         let answer = self.honest_or_bent(&asked, &faults);
-        let mut answer = answer.unwrap_or_else(|status| error(status));
+        let mut answer = answer.unwrap_or_else(error);
         answer.clock_skew_s = self.settings.clock_skew_s;
         let reply = Reply::Http(Box::new(answer));
         faults.iter().fold(reply, |reply, fault| {
