@@ -1,7 +1,11 @@
 //! The simulator tested as what it is: a process that must misbehave exactly as told. An injector
 //! that was never seen to inject proves nothing about the host.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests too"
+)]
 
 use std::time::{Duration, Instant};
 
