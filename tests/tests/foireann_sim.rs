@@ -7,6 +7,8 @@
     reason = "helpers of tests are tests too"
 )]
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -468,4 +470,39 @@ fn the_csv_export_has_the_defects_that_are_switched_on() {
     sim.fault(Rule::path("/members.csv", Fault::status(500)).once());
     assert_eq!(get(&sim, "/v2/members.csv").status, 500);
     assert_eq!(get(&sim, "/members.csv").status, 404);
+}
+
+#[test]
+fn the_process_runs_a_script_and_ends_with_its_standard_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("faults.json");
+    let rules =
+        json!([{"match": {"page": 2, "times": 1}, "fault": {"kind": "status", "status": 500}}]);
+    std::fs::write(&script, rules.to_string()).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_foireann-sim"))
+        .arg("--script")
+        .arg(&script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let mut connection =
+        Connection::open(ready["listen"].as_str().unwrap().parse().unwrap()).unwrap();
+    for status in [500, 200] {
+        let target = "/clubs/club-1/members?page=2";
+        let request = Request {
+            method: "GET",
+            target,
+            headers: &[],
+            body: b"",
+        };
+        assert_eq!(connection.send(&request).unwrap().status, status);
+    }
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }

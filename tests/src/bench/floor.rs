@@ -89,7 +89,7 @@ impl Counts {
 
 /// Page bodies in order, without end; the thread is at most one page ahead of who takes them, so
 /// that it has asked for one page too many when the taker knows that it has seen the last one.
-fn fetch_ahead(source: Source) -> Receiver<anyhow::Result<Vec<u8>>> {
+pub(super) fn fetch_ahead(source: Source) -> Receiver<anyhow::Result<Vec<u8>>> {
     let (sender, receiver) = sync_channel(0);
     thread::spawn(move || {
         let mut connection = match Connection::open(source.address) {

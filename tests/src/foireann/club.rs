@@ -58,7 +58,9 @@ impl Club {
         if let Some(bytes) = self.pages.get(&(page, limit)) {
             return bytes.clone();
         }
-        let bytes = Bytes::from(Page::of(self, page, limit).render());
+        let rows = self.rows_of(page, limit).iter().map(|row| row.as_bytes());
+        let tail = Tail::of(self, page, limit);
+        let bytes = Bytes::from(render(rows, &tail));
         if self.pages.len() >= PAGES_CACHED_MAX {
             self.pages.clear();
         }
@@ -169,6 +171,11 @@ impl Club {
 pub struct Page {
     /// One JSON text per row, or whatever a fault made of it.
     pub rows: Vec<Vec<u8>>,
+    pub tail: Tail,
+}
+
+/// What a list answer says besides the rows.
+pub struct Tail {
     pub page: u64,
     pub per_page: u64,
     pub total_count: i64,
@@ -178,42 +185,53 @@ pub struct Page {
 impl Page {
     /// The honest answer for a 1-based page.
     pub fn of(club: &Club, page: u64, limit: u64) -> Page {
+        let rows = club
+            .rows_of(page, limit)
+            .iter()
+            .map(|row| row.as_bytes().to_vec());
         Page {
-            rows: club
-                .rows_of(page, limit)
-                .iter()
-                .map(|row| row.as_bytes().to_vec())
-                .collect(),
+            rows: rows.collect(),
+            tail: Tail::of(club, page, limit),
+        }
+    }
+
+    pub fn render(&self) -> Vec<u8> {
+        render(self.rows.iter().map(Vec::as_slice), &self.tail)
+    }
+}
+
+impl Tail {
+    fn of(club: &Club, page: u64, limit: u64) -> Tail {
+        Tail {
             page,
             per_page: limit,
             total_count: club.len() as i64,
             has_more: page.saturating_mul(limit) < club.len() as u64,
         }
     }
+}
 
-    pub fn render(&self) -> Vec<u8> {
-        let mut body =
-            Vec::with_capacity(self.rows.iter().map(|row| row.len() + 1).sum::<usize>() + 100);
-        body.extend_from_slice(br#"{"members":["#);
-        for (position, row) in self.rows.iter().enumerate() {
-            if position > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(row);
+fn render<'a>(rows: impl Iterator<Item = &'a [u8]> + Clone, tail: &Tail) -> Vec<u8> {
+    let row_bytes: usize = rows.clone().map(|row| row.len() + 1).sum();
+    let mut body = Vec::with_capacity(row_bytes + 120);
+    body.extend_from_slice(br#"{"members":["#);
+    for (position, row) in rows.enumerate() {
+        if position > 0 {
+            body.push(b',');
         }
-        let Page {
-            page,
-            per_page,
-            total_count,
-            has_more,
-            ..
-        } = self;
-        let _ = write!(
-            body,
-            r#"],"page":{page},"perPage":{per_page},"totalCount":{total_count},"hasMore":{has_more}}}"#
-        );
-        body
+        body.extend_from_slice(row);
     }
+    let Tail {
+        page,
+        per_page,
+        total_count,
+        has_more,
+    } = tail;
+    let _ = write!(
+        body,
+        r#"],"page":{page},"perPage":{per_page},"totalCount":{total_count},"hasMore":{has_more}}}"#
+    );
+    body
 }
 
 /// A row's `memberId`: the string's value, or another JSON value's text; none where it is missing.

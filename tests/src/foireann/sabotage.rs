@@ -48,16 +48,16 @@ pub fn edit_members(fault: &Fault, club: &mut Club, seed: u64) {
 pub fn edit_page(fault: &Fault, page: &mut Page, club: &Club, seed: u64) {
     match fault {
         Fault::EndlessCursor { cursor } => endless(*cursor, page, club, seed),
-        Fault::HasMore { value } => page.has_more = *value,
+        Fault::HasMore { value } => page.tail.has_more = *value,
         Fault::TotalCount {
             off_by,
             per_page_drift,
         } => {
-            page.total_count += off_by + per_page_drift * page.page as i64;
+            page.tail.total_count += off_by + per_page_drift * page.tail.page as i64;
         }
         Fault::EmptyPage { has_more } => {
             page.rows.clear();
-            page.has_more = *has_more;
+            page.tail.has_more = *has_more;
         }
         Fault::DuplicateRows { count, changed } => {
             let mut copies: Vec<Vec<u8>> = page.rows.iter().take(*count).cloned().collect();
@@ -73,14 +73,17 @@ pub fn edit_page(fault: &Fault, page: &mut Page, club: &Club, seed: u64) {
 }
 
 fn endless(cursor: Cursor, page: &mut Page, club: &Club, seed: u64) {
-    page.has_more = true;
+    page.tail.has_more = true;
     match cursor {
-        Cursor::SamePage => page.rows = Page::of(club, 1, page.per_page).rows,
+        Cursor::SamePage => page.rows = Page::of(club, 1, page.tail.per_page).rows,
         Cursor::EmptyPages => {}
         Cursor::NewIds => {
-            page.total_count = page.total_count.max((page.page * page.per_page) as i64 + 1);
-            let missing = page.per_page.saturating_sub(page.rows.len() as u64);
-            let first = INVENTED_FROM + page.page * page.per_page;
+            page.tail.total_count = page
+                .tail
+                .total_count
+                .max((page.tail.page * page.tail.per_page) as i64 + 1);
+            let missing = page.tail.per_page.saturating_sub(page.rows.len() as u64);
+            let first = INVENTED_FROM + page.tail.page * page.tail.per_page;
             let row = |number| generate::list_record(seed, number).into_bytes();
             page.rows.extend((first..first + missing).map(row));
         }
