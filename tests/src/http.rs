@@ -9,6 +9,7 @@ use std::time::Duration;
 
 /// An answer may be this large; a listing of 1,000,000 members in one answer would still fit.
 const BODY_BYTES_MAX: u64 = 1 << 30;
+const HEADERS_MAX: usize = 1_000;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A connection to one server.
@@ -94,6 +95,9 @@ impl Connection {
             let line = self.line()?;
             if line.is_empty() {
                 break;
+            }
+            if headers.len() == HEADERS_MAX {
+                return Err(invalid("the answer has too many headers"));
             }
             let (name, value) = line
                 .split_once(':')

@@ -7,7 +7,8 @@
     reason = "helpers of tests are tests too"
 )]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -505,4 +506,55 @@ fn the_process_runs_a_script_and_ends_with_its_standard_input() {
     }
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn bytes_headers_and_silence_are_as_told() {
+    let sim = spawn(Options::members(3));
+    let target = "/clubs/club-1/members";
+    let once = |fault: Fault| {
+        sim.fault(Rule::listing(fault).once());
+        get(&sim, target)
+    };
+    let body = once(Fault::Body {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        text: String::new(),
+        hex: Some("fffe00".to_owned()),
+    });
+    assert_eq!(body.body, [0xFF, 0xFE, 0x00]);
+    let header = Fault::Header {
+        name: "Content-Type".to_owned(),
+        value: "text/plain".to_owned(),
+    };
+    assert_eq!(once(header).header("content-type"), Some("text/plain"));
+    let row = once(Fault::ReplaceRowHex {
+        row: 0,
+        hex: "7b80".to_owned(),
+    });
+    assert!(row.body.starts_with(b"{\"members\":[{\x80,"));
+
+    let raw = |fault: Fault| {
+        sim.fault(Rule::listing(fault).once());
+        let mut stream = TcpStream::connect(sim.address()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        stream
+            .write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+            .unwrap();
+        stream
+    };
+    let silence = raw(Fault::Hang).read(&mut [0; 1]).unwrap_err();
+    assert!(matches!(
+        silence.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut
+    ));
+    let mut head = Vec::new();
+    raw(Fault::EndlessHead)
+        .take(1_000_000)
+        .read_to_end(&mut head)
+        .unwrap();
+    assert_eq!(head.len(), 1_000_000);
+    assert!(!head.windows(4).any(|part| part == b"\r\n\r\n"));
 }
