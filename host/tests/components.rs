@@ -1,10 +1,13 @@
 //! What the build script made: every bundled component says who it is, and imports what it may and nothing else.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeSet;
 
 use wasmtime::component::{Component, Instance, Linker, Val};
 use wasmtime::{Engine, Store};
 
+#[allow(unreachable_pub)]
 #[path = "../src/plugin/embedded.rs"]
 mod embedded;
 

@@ -139,6 +139,7 @@ fn quoted(text: &str, delimiter: char, lines: Lines) -> Option<(String, usize)> 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 

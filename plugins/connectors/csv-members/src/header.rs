@@ -176,7 +176,7 @@ impl Header {
         let mut missing = Vec::new();
         if self
             .position(Column::Id)
-            .or(self.position(Column::MembershipNumber))
+            .or_else(|| self.position(Column::MembershipNumber))
             .is_none()
         {
             missing.push("an id (`identifier`, `memberId` or `Membership Number`)");

@@ -13,6 +13,7 @@ mod member;
 mod text;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 use serde::Deserialize;
