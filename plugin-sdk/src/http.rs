@@ -3,6 +3,13 @@
 //! The host adds the credentials, lets only granted hosts and methods through, retries what may be repeated, limits
 //! and records. A status of 400 or more is an answer, not a failure: look at [`Response::status`].
 
+use std::fmt;
+
+use crate::Error;
+
+/// Longest piece of a server's own words in a message, in characters.
+const WORDS_CHARS_MAX: usize = 200;
+
 /// A request that is being built; [`Request::send`] sends it.
 #[must_use = "a request does nothing until it is sent"]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +115,56 @@ impl Response {
     #[must_use]
     pub fn retry_after_s(&self) -> Option<u32> {
         self.header("retry-after")?.trim().parse().ok()
+    }
+
+    /// What the status says to do next; `Ok` for 200 only. `subject` names what was asked for (`page 3`), and the
+    /// server's own words are added where the body is JSON with a `message`.
+    pub fn check_status(&self, subject: impl fmt::Display) -> crate::Result<()> {
+        let status = self.status;
+        let said = self.words();
+        match status {
+            200 => Ok(()),
+            401 => Err(Error::Auth(format!(
+                "{subject}: the server does not accept the credentials (401){said}"
+            ))),
+            403 => Err(Error::Auth(format!(
+                "{subject}: the credentials give no access to this (403){said}"
+            ))),
+            404 | 410 => Err(Error::NotFound(format!(
+                "{subject}: the server does not know it ({status}){said}"
+            ))),
+            429 => Err(Error::RateLimited(self.retry_after_s())),
+            500..=599 => Err(Error::Unavailable(format!(
+                "{subject}: the server answered {status}{said}"
+            ))),
+            _ => Err(Error::BadResponse(format!(
+                "{subject}: the server answered {status}{said}"
+            ))),
+        }
+    }
+
+    /// The `message` of a JSON error body, as `: message`; empty where there is none.
+    fn words(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            message: String,
+        }
+        if self.status == 200 {
+            return String::new();
+        }
+        match serde_json::from_slice::<Said>(&self.body) {
+            Ok(Said { message }) if !message.trim().is_empty() => {
+                format!(
+                    ": {}",
+                    message
+                        .trim()
+                        .chars()
+                        .take(WORDS_CHARS_MAX)
+                        .collect::<String>()
+                )
+            }
+            _ => String::new(),
+        }
     }
 
     /// Whether the answer is a web page: servers and proxies send those where an API was expected.

@@ -14,6 +14,7 @@ mod record;
 mod url;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 use syncline_plugin_sdk::http::{self, Request};
@@ -178,9 +179,9 @@ fn read_list(context: &Context<Config>, plan: &Plan, position: &Position) -> Res
     };
     let response = list_request(context, position)?
         .send()
-        .map_err(|failure| Error::from(failure).at(&subject))?;
+        .map_err(|failure| Error::from(failure).at(subject))?;
     let body = answer::json_text(&response, &subject)?;
-    decode::listing(body, plan, &context.config).map_err(|error| error.at(&subject))
+    decode::listing(body, plan, &context.config).map_err(|error| error.at(subject))
 }
 
 /// Reads one member into the page: a row, a reject, or nothing where the server does not know it.
@@ -199,12 +200,12 @@ fn read_detail(
     let request = http::get(url).header("Accept", "application/json");
     let response = request
         .send()
-        .map_err(|failure| Error::from(failure).at(&subject))?;
+        .map_err(|failure| Error::from(failure).at(subject))?;
     if matches!(response.status, 404 | 410) {
         return Ok(());
     }
     let body = answer::json_text(&response, &subject)?;
-    match decode::detail(body, plan, &context.config).map_err(|error| error.at(&subject))? {
+    match decode::detail(body, plan, &context.config).map_err(|error| error.at(subject))? {
         Found::Row(member) if member.id != id => {
             let reason = format!(
                 "the server was asked for this member and answered with `{}`",
