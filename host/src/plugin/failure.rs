@@ -2,8 +2,12 @@
 //!
 //! Owns the way from a trap to an error. Must not retry.
 
+use super::imports::log::clean;
 use super::limits::{Breach, Limits};
 use crate::model::GuestError;
+
+/// How much of what a plugin printed fits into a message; the whole tail is in the variant.
+const MESSAGE_TAIL_BYTES_MAX: usize = 500;
 
 /// Why a plugin call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,11 +79,20 @@ fn guest_code(error: &GuestError) -> &'static str {
     }
 }
 
+/// One line, because messages travel in lists and logs.
 fn tail(stderr: &str) -> String {
-    if stderr.is_empty() {
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if lines.is_empty() {
         String::new()
     } else {
-        format!(" (it printed: {})", stderr.trim_end())
+        format!(
+            " (it printed: {})",
+            clean(&lines.join(" | "), MESSAGE_TAIL_BYTES_MAX)
+        )
     }
 }
 

@@ -59,15 +59,25 @@ pub struct Asks {
 
 impl Asks {
     pub(super) fn of(loaded: &Loaded) -> Asks {
-        let mut asks = Asks { api: API_VERSION, ..Asks::default() };
+        let mut asks = Asks {
+            api: API_VERSION,
+            ..Asks::default()
+        };
         match &loaded.manifest {
             Manifest::Connector(connector) => {
-                asks.abilities = if loaded.abilities.fetch { vec!["fetch"] } else { vec![] };
+                asks.abilities = if loaded.abilities.fetch {
+                    vec!["fetch"]
+                } else {
+                    vec![]
+                };
                 asks.hosts.clone_from(&connector.hosts);
                 asks.methods.clone_from(&connector.methods);
                 asks.auth = connector.auth.iter().map(auth_kind).collect();
-                asks.entities =
-                    connector.entities.iter().map(|entity| entity.name.clone()).collect();
+                asks.entities = connector
+                    .entities
+                    .iter()
+                    .map(|entity| entity.name.clone())
+                    .collect();
                 asks.limits = connector.limits.clone();
             }
             Manifest::Strategy(strategy) => {
@@ -110,7 +120,9 @@ impl fmt::Display for Info {
         if let Some(reason) = &self.reason {
             writeln!(f, "  rejected  {reason}")?;
         }
-        let Some(asks) = &self.asks else { return Ok(()) };
+        let Some(asks) = &self.asks else {
+            return Ok(());
+        };
         for (label, words) in [
             ("hosts", asks.hosts.join(", ")),
             ("methods", asks.methods.join(", ")),

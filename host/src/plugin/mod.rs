@@ -5,6 +5,7 @@
 //! contains a secret.
 
 mod api;
+mod catalog;
 mod directory;
 mod engine;
 mod failure;

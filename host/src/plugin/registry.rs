@@ -3,13 +3,13 @@
 //! Owns approval by digest, installation and reload. A plugin in use is held by its users: whatever happens here, a job
 //! ends on the code that it began with. Must not run a plugin beyond `describe`.
 
+use super::catalog::{Content, Entry};
 use super::directory::{self, Found, Watch};
 use super::engine::Engine;
-use super::info::{self, Asks, Info, State};
+use super::info::{Asks, Info, State};
 use super::load::{Kind, LoadError, Loaded, load, sha256_hex};
 use super::lockfile::{Lock, LockError, Pin, write_atomically};
 use crate::clock::{self, Clock};
-use crate::model::manifest::Manifest;
 use futures_util::future::join_all;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -60,22 +60,6 @@ pub struct Registry {
     changing: tokio::sync::Mutex<()>,
 }
 
-#[derive(Clone, Default)]
-struct Content {
-    entries: Vec<Entry>,
-    lock: Lock,
-}
-
-#[derive(Clone)]
-struct Entry {
-    /// None: embedded.
-    file: Option<PathBuf>,
-    modified: SystemTime,
-    bytes: u64,
-    sha256: String,
-    loaded: Result<Arc<Loaded>, String>,
-}
-
 impl Registry {
     /// Loads what is embedded and what is in the directory, all at once. A bad file is a rejected row; a bad
     /// `plugins.lock` is an error.
@@ -83,12 +67,18 @@ impl Registry {
         engine: Arc<Engine>,
         options: Options,
     ) -> Result<Arc<Registry>, RegistryError> {
-        let embedded = options.embedded.iter().map(|bytes| embedded_entry(&engine, bytes));
+        let embedded = options
+            .embedded
+            .iter()
+            .map(|bytes| embedded_entry(&engine, bytes));
         let entries = join_all(embedded).await;
         let registry = Arc::new(Registry {
             engine,
             options,
-            content: RwLock::new(Content { entries, lock: Lock::default() }),
+            content: RwLock::new(Content {
+                entries,
+                lock: Lock::default(),
+            }),
             changing: tokio::sync::Mutex::default(),
         });
         registry.reload().await?;
@@ -103,18 +93,16 @@ impl Registry {
 
     /// The active strategy of that name, or else the one that has it as an alias.
     pub fn strategy(&self, name: &str) -> Option<Arc<Loaded>> {
-        let dev = self.options.dev;
-        self.read(|content| {
-            let named = content.active(name, dev).filter(|loaded| loaded.kind == Kind::Strategy);
-            let aliased = || content.all_active(dev).into_iter().find(|loaded| has_alias(loaded, name));
-            named.or_else(aliased).cloned()
-        })
+        self.read(|content| content.strategy(name, self.options.dev).cloned())
     }
 
     /// An approved connector by what a run recorded, whether it serves new runs or not.
     pub fn connector_by_digest(&self, sha256: &str) -> Option<Arc<Loaded>> {
         self.read(|content| {
-            let entry = content.entries.iter().find(|entry| entry.sha256 == sha256)?;
+            let entry = content
+                .entries
+                .iter()
+                .find(|entry| entry.sha256 == sha256)?;
             let approved = content.state(entry, self.options.dev) != State::Pending;
             entry.loaded.as_ref().ok().filter(|_| approved).cloned()
         })
@@ -124,8 +112,13 @@ impl Registry {
     /// Every component, by name and version.
     pub fn list(&self) -> Vec<Info> {
         let dev = self.options.dev;
-        let mut rows: Vec<Info> =
-            self.read(|content| content.entries.iter().map(|entry| content.info(entry, dev)).collect());
+        let mut rows: Vec<Info> = self.read(|content| {
+            content
+                .entries
+                .iter()
+                .map(|entry| content.info(entry, dev))
+                .collect()
+        });
         rows.sort_by(|a, b| {
             (&a.name, &a.version, &a.sha256).cmp(&(&b.name, &b.version, &b.sha256))
         });
@@ -140,12 +133,19 @@ impl Registry {
 
     /// Keeps a component that loads; it waits for approval. Nothing is written if it does not load.
     pub async fn install(&self, bytes: Vec<u8>) -> Result<Info, RegistryError> {
-        let directory = self.options.directory.clone().ok_or(RegistryError::NoDirectory)?;
+        let directory = self
+            .options
+            .directory
+            .clone()
+            .ok_or(RegistryError::NoDirectory)?;
         let _changing = self.changing.lock().await;
         let bytes: Arc<[u8]> = bytes.into();
         let mut entry = self.load_entry(bytes.clone()).await?;
         let known = self.read(|content| {
-            content.entries.iter().any(|known| known.sha256 == entry.sha256)
+            content
+                .entries
+                .iter()
+                .any(|known| known.sha256 == entry.sha256)
         });
         if !known {
             let name = entry.name();
@@ -221,20 +221,30 @@ impl Registry {
     /// Reads the directory and the lock again. A file that has become bad, or that is not approved yet, leaves the version
     /// that served before; a file that is gone takes its version with it.
     pub async fn reload(&self) -> Result<(), RegistryError> {
-        let Some(directory) = self.options.directory.clone() else { return Ok(()) };
+        let Some(directory) = self.options.directory.clone() else {
+            return Ok(());
+        };
         let _changing = self.changing.lock().await;
         let bytes_max = self.engine.limits().component_bytes_max;
         let path = lock_path(&directory);
         let (lock, found) = blocking(move || {
             let lock = Lock::read(&path)?;
             let found = directory::read(&directory, bytes_max).map_err(|error| {
-                RegistryError::Directory { path: directory, reason: error.to_string() }
+                RegistryError::Directory {
+                    path: directory,
+                    reason: error.to_string(),
+                }
             })?;
             Ok((lock, found))
         })
         .await?;
         let known = self.read(|content| content.entries.clone());
-        let entries = join_all(found.into_iter().map(|found| self.file_entry(found, &known))).await;
+        let entries = join_all(
+            found
+                .into_iter()
+                .map(|found| self.file_entry(found, &known)),
+        )
+        .await;
         let dev = self.options.dev;
         self.change(|content| content.replace_files(entries, lock, dev));
         Ok(())
@@ -242,7 +252,9 @@ impl Registry {
 
     /// `--dev`: reloads whenever the directory has changed and settled. Ends with its task.
     pub async fn watch(self: Arc<Self>) {
-        let Some(path) = self.options.directory.clone() else { return };
+        let Some(path) = self.options.directory.clone() else {
+            return;
+        };
         let mut watch = Watch::new(directory::list(&path).unwrap_or_default());
         let mut period = tokio::time::interval(WATCH_PERIOD);
         loop {
@@ -250,7 +262,9 @@ impl Registry {
             let path = path.clone();
             let looked = tokio::task::spawn_blocking(move || directory::list(&path)).await;
             let Ok(Ok(now)) = looked else { continue };
-            if watch.look(now) && let Err(error) = self.reload().await {
+            if watch.look(now)
+                && let Err(error) = self.reload().await
+            {
                 tracing::warn!("the plugins could not be reloaded: {error}");
             }
         }
@@ -270,19 +284,33 @@ impl Registry {
 
     /// What is known by its digest is not compiled again.
     async fn file_entry(&self, found: Found, known: &[Entry]) -> Entry {
-        let Found { path, modified, bytes, sha256, content } = found;
-        let same = known.iter().find(|entry| entry.sha256 == sha256 && !sha256.is_empty());
+        let Found {
+            path,
+            modified,
+            bytes,
+            sha256,
+            content,
+        } = found;
+        let same = known
+            .iter()
+            .find(|entry| entry.sha256 == sha256 && !sha256.is_empty());
         let loaded = match (content, same) {
             (Err(reason), _) => Err(reason),
             (Ok(_), Some(same)) => same.loaded.clone(),
-            (Ok(content), None) => {
-                load(&self.engine, content).await.map_err(|error| error.to_string())
-            }
+            (Ok(content), None) => load(&self.engine, content)
+                .await
+                .map_err(|error| error.to_string()),
         };
         if let (Err(reason), None) = (&loaded, same) {
             tracing::warn!("{} is no plugin: {reason}", path.display());
         }
-        Entry { file: Some(path), modified, bytes, sha256, loaded }
+        Entry {
+            file: Some(path),
+            modified,
+            bytes,
+            sha256,
+            loaded,
+        }
     }
 
     /// On disk first: what is approved in memory is approved after a restart.
@@ -312,7 +340,9 @@ impl Registry {
 }
 
 async fn embedded_entry(engine: &Arc<Engine>, bytes: &'static [u8]) -> Entry {
-    let loaded = load(engine, bytes.into()).await.map_err(|error| error.to_string());
+    let loaded = load(engine, bytes.into())
+        .await
+        .map_err(|error| error.to_string());
     if let Err(reason) = &loaded {
         tracing::error!("an embedded component does not load: {reason}");
     }
@@ -325,11 +355,6 @@ async fn embedded_entry(engine: &Arc<Engine>, bytes: &'static [u8]) -> Entry {
     }
 }
 
-fn has_alias(loaded: &Loaded, name: &str) -> bool {
-    matches!(&loaded.manifest, Manifest::Strategy(strategy)
-        if strategy.aliases.iter().any(|alias| alias == name))
-}
-
 fn lock_path(directory: &Path) -> PathBuf {
     directory.with_file_name("plugins.lock")
 }
@@ -337,134 +362,12 @@ fn lock_path(directory: &Path) -> PathBuf {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RegistryError> + Send + 'static,
 ) -> Result<T, RegistryError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(RegistryError::Directory { path: PathBuf::new(), reason: error.to_string() })
-    })
-}
-
-impl Entry {
-    fn name(&self) -> String {
-        match (&self.loaded, &self.file) {
-            (Ok(loaded), _) => loaded.name.clone(),
-            (Err(_), Some(path)) => {
-                path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-            }
-            (Err(_), None) => "embedded".to_owned(),
-        }
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.loaded.as_ref().is_ok_and(|loaded| loaded.name == name)
-    }
-}
-
-impl Content {
-    fn find(&self, name: &str, sha256: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.sha256 == sha256 && entry.is(name))
-    }
-
-    /// The one that serves: in development the newest file, else the pinned digest, else the embedded component.
-    fn active(&self, name: &str, dev: bool) -> Option<&Arc<Loaded>> {
-        let named = || self.entries.iter().filter(|entry| entry.is(name));
-        let newest = || named().filter(|entry| entry.file.is_some()).max_by_key(|entry| entry.modified);
-        let pinned = || {
-            let pin = self.lock.active(name)?;
-            named().find(|entry| entry.sha256 == pin.sha256)
-        };
-        let embedded = || named().find(|entry| entry.file.is_none());
-        let entry = if dev { newest() } else { None }.or_else(pinned).or_else(embedded)?;
-        entry.loaded.as_ref().ok()
-    }
-
-    fn all_active(&self, dev: bool) -> Vec<&Arc<Loaded>> {
-        let loaded = self.entries.iter().filter_map(|entry| entry.loaded.as_ref().ok());
-        loaded
-            .filter(|loaded| {
-                self.active(&loaded.name, dev).is_some_and(|active| active.sha256 == loaded.sha256)
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            Err(RegistryError::Directory {
+                path: PathBuf::new(),
+                reason: error.to_string(),
             })
-            .collect()
-    }
-
-    fn state(&self, entry: &Entry, dev: bool) -> State {
-        let Ok(loaded) = &entry.loaded else { return State::Rejected };
-        let active = self.active(&loaded.name, dev);
-        if active.is_some_and(|active| active.sha256 == loaded.sha256) {
-            State::Active
-        } else if dev || entry.file.is_none() || self.lock.pin(&loaded.name, &loaded.sha256).is_some()
-        {
-            State::Inactive
-        } else {
-            State::Pending
-        }
-    }
-
-    /// The version to pin; none where the name has nothing that waits but one that serves.
-    fn to_approve(
-        &self,
-        name: &str,
-        sha256: Option<&str>,
-    ) -> Result<Option<Arc<Loaded>>, RegistryError> {
-        let unknown = || RegistryError::Unknown(name.to_owned());
-        if let Some(sha256) = sha256 {
-            let entry = self.find(name, sha256).ok_or_else(unknown)?;
-            return Ok(entry.loaded.as_ref().ok().cloned());
-        }
-        let waiting: Vec<&Entry> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.is(name) && self.state(entry, false) == State::Pending)
-            .collect();
-        match waiting.as_slice() {
-            [] => self.active(name, false).map(|_| None).ok_or_else(unknown),
-            [entry] => Ok(entry.loaded.as_ref().ok().cloned()),
-            several => Err(RegistryError::Ambiguous {
-                name: name.to_owned(),
-                sha256: several.iter().map(|entry| entry.sha256.clone()).collect(),
-            }),
-        }
-    }
-
-    /// New files for old ones. A version that served and whose file now holds something else stays.
-    fn replace_files(&mut self, files: Vec<Entry>, lock: Lock, dev: bool) {
-        let serving: Vec<Entry> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.file.is_some() && self.state(entry, dev) == State::Active)
-            .cloned()
-            .collect();
-        self.entries.retain(|entry| entry.file.is_none());
-        for entry in serving {
-            let overwritten = files
-                .iter()
-                .any(|file| file.file == entry.file && file.sha256 != entry.sha256);
-            let still_there = files.iter().any(|file| file.sha256 == entry.sha256);
-            if overwritten && !still_there {
-                self.entries.push(entry);
-            }
-        }
-        self.entries.extend(files);
-        self.lock = lock;
-    }
-
-    fn info(&self, entry: &Entry, dev: bool) -> Info {
-        let loaded = entry.loaded.as_ref().ok();
-        let pin = loaded.and_then(|loaded| self.lock.pin(&loaded.name, &loaded.sha256));
-        Info {
-            name: entry.name(),
-            kind: loaded.map(|loaded| loaded.kind),
-            version: loaded.map(|loaded| loaded.version.clone()),
-            title: loaded.map(|loaded| info::title(&loaded.manifest).to_owned()),
-            sha256: entry.sha256.clone(),
-            bytes: entry.bytes,
-            state: self.state(entry, dev),
-            reason: entry.loaded.as_ref().err().cloned(),
-            source: match &entry.file {
-                None => "embedded".to_owned(),
-                Some(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            },
-            approved_at: pin.map(|pin| pin.approved_at.clone()),
-            approved_by: pin.map(|pin| pin.approved_by.clone()),
-            asks: loaded.map(|loaded| Asks::of(loaded)),
-        }
-    }
+        })
 }
