@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` holds the map of the modules and who may import whom.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -9,6 +9,7 @@ mod load;
 mod sections;
 mod suggest;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::path::{Path, PathBuf};
@@ -105,16 +106,13 @@ impl Error {
 impl Config {
     /// Where plugin files are looked for. A relative setting counts from the data directory.
     pub fn plugins_dir(&self, data_dir: &Path) -> PathBuf {
-        data_dir.join(self.plugins.dir.as_deref().unwrap_or(Path::new("plugins")))
+        let dir = self.plugins.dir.as_deref();
+        data_dir.join(dir.unwrap_or_else(|| Path::new("plugins")))
     }
 
     /// Where the master key is kept. A relative setting counts from the data directory.
     pub fn key_file(&self, data_dir: &Path) -> PathBuf {
-        data_dir.join(
-            self.vault
-                .key_file
-                .as_deref()
-                .unwrap_or(Path::new("master.key")),
-        )
+        let file = self.vault.key_file.as_deref();
+        data_dir.join(file.unwrap_or_else(|| Path::new("master.key")))
     }
 }
