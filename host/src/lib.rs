@@ -3,10 +3,14 @@
 //! `ARCHITECTURE.md` holds the map of the modules and who may import whom.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod app;
 pub mod backoff;
 pub mod brake;
+pub mod cli;
 pub mod clock;
 pub mod commit;
+pub mod config;
 pub mod credentials;
 pub mod detect;
 pub mod egress;
@@ -18,6 +22,7 @@ pub mod plugin;
 pub mod queue;
 pub mod resolve;
 pub mod store;
+pub mod telemetry;
 pub mod vault;
 pub mod worker;
 

@@ -1,0 +1,164 @@
+//! The tree of commands and the flags that all of them share.
+
+use super::problem::Problem;
+use super::{
+    changes, check_config, conflict, connector, failure, init, org, plugin, record, runs, serve,
+    sync,
+};
+use crate::config::Flag;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Keeps an organization's records in agreement with the systems that they come from.
+#[derive(Parser, Debug)]
+#[command(name = "syncline", version, arg_required_else_help = true)]
+#[command(max_term_width = 100, propagate_version = false)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Global {
+    /// Address of the running server [default: http://127.0.0.1:8420]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
+    server: Option<String>,
+    /// API token; SYNCLINE_TOKEN keeps it out of the list of processes
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        help_heading = "Global options"
+    )]
+    token: Option<String>,
+    /// Configuration file instead of `syncline.toml` in the data directory
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(super) json: bool,
+}
+
+impl Global {
+    /// The settings that the shared flags stand for.
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        let server = self
+            .server
+            .clone()
+            .map(|value| ("--server", "cli.server", value));
+        let token = self
+            .token
+            .clone()
+            .map(|value| ("--token", "cli.token", value));
+        let given = server.into_iter().chain(token);
+        given
+            .map(|(flag, key, value)| Flag { flag, key, value })
+            .collect()
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Prepare a data directory: key file, stores and one API token
+    Init(init::InitArgs),
+    /// Run the server
+    Serve(serve::ServeArgs),
+    /// Print every setting with its origin
+    CheckConfig(check_config::CheckConfigArgs),
+    /// Print the version
+    Version,
+    /// Plugins: the components that speak to federations and decide conflicts
+    Plugin {
+        #[command(subcommand)]
+        verb: plugin::Verb,
+    },
+    /// Organizations and their connections
+    Org {
+        #[command(subcommand)]
+        verb: org::Verb,
+    },
+    /// Connectors: configured uses of a plugin
+    Connector {
+        #[command(subcommand)]
+        verb: connector::Verb,
+    },
+    /// Ask for a run
+    Sync(sync::SyncArgs),
+    /// Runs, past and present
+    Run {
+        #[command(subcommand)]
+        verb: runs::Verb,
+    },
+    /// Conflicts that wait for a person
+    Conflict {
+        #[command(subcommand)]
+        verb: conflict::Verb,
+    },
+    /// Records that could not be synced
+    Failure {
+        #[command(subcommand)]
+        verb: failure::Verb,
+    },
+    /// Local records
+    Record {
+        #[command(subcommand)]
+        verb: record::Verb,
+    },
+    /// The change feed of an organization
+    Changes(changes::ChangesArgs),
+}
+
+impl Command {
+    pub(super) fn data_dir(&self) -> Option<PathBuf> {
+        match self {
+            Command::Init(args) => args.data_dir.clone(),
+            Command::Serve(args) => args.data_dir.clone(),
+            Command::CheckConfig(args) => args.data_dir.clone(),
+            _ => None,
+        }
+    }
+
+    /// The settings that this command's own flags stand for.
+    pub(super) fn flags(&self) -> Result<Vec<Flag>, Problem> {
+        match self {
+            Command::Serve(args) => args.flags(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn serves(&self) -> bool {
+        matches!(self, Command::Serve(_))
+    }
+}
+
+/// Flags of every verb that lists.
+#[derive(Args, Debug)]
+pub(super) struct Paging {
+    /// Rows at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
+    limit: u16,
+    /// Continue after the page that showed this cursor
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl Paging {
+    pub(super) fn query(&self) -> [(&'static str, Option<String>); 2] {
+        [
+            ("limit", Some(self.limit.to_string())),
+            ("cursor", self.cursor.clone()),
+        ]
+    }
+}

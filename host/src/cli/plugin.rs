@@ -1,0 +1,77 @@
+//! `plugin`: list, inspect, install, approve.
+
+use super::args::Paging;
+use super::client::segment;
+use super::problem::{Exit, Problem};
+use super::{Session, engine};
+use clap::Subcommand;
+use serde_json::json;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Verb {
+    /// Installed components
+    List(Paging),
+    /// What a component file says about itself, without installing it
+    Inspect { file: PathBuf },
+    /// Upload a component file; it runs only after approval
+    Install { file: PathBuf },
+    /// Let an installed component run
+    Approve { name: String },
+}
+
+pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, Problem> {
+    let bytes_max = session.loaded.config.limits.plugin_file_bytes_max;
+    match verb {
+        Verb::List(paging) => {
+            let answer = session.client()?.get("/plugins", &paging.query()).await?;
+            let columns = [
+                ("NAME", "name"),
+                ("KIND", "kind"),
+                ("VERSION", "version"),
+                ("STATE", "state"),
+                ("SHA256", "sha256"),
+            ];
+            session.io.list(session.json, &answer, &columns)?;
+        }
+        Verb::Inspect { file } => {
+            let component = component(&file, bytes_max)?;
+            let answer = engine::inspect(&session.loaded.config, &component)?;
+            session.io.object(session.json, &answer)?;
+        }
+        Verb::Install { file } => {
+            let component = component(&file, bytes_max)?;
+            let client = session.client()?;
+            let answer = client
+                .post_bytes("/plugins", "application/wasm", component)
+                .await?;
+            session.io.object(session.json, &answer)?;
+        }
+        Verb::Approve { name } => {
+            let path = format!("/plugins/{}/approve", segment(&name));
+            let answer = session.client()?.post(&path, &json!({})).await?;
+            session.io.object(session.json, &answer)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn component(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
+    let unreadable = |error: std::io::Error| {
+        Problem::failed(format!("cannot read {}", path.display())).caused_by(&error)
+    };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(bytes_max.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Problem::failed(format!(
+            "{} is larger than {bytes_max} bytes",
+            path.display()
+        ))
+        .hint("`limits.pluginFileBytesMax` is the setting"));
+    }
+    Ok(bytes)
+}

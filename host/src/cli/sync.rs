@@ -1,0 +1,176 @@
+//! `sync`: asks for a run and, with `--wait`, follows it to its end.
+
+use super::Session;
+use super::client::{Client, segment};
+use super::lookup::{self, text};
+use super::org::object;
+use super::output::{Io, at};
+use super::problem::{Exit, Problem};
+use super::progress::Progress;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const POLL_MILLIS_MIN: u64 = 100;
+const POLL_MILLIS_MAX: u64 = 1_000;
+
+#[derive(Args, Debug)]
+pub(super) struct SyncArgs {
+    /// Record type, such as `member`, or `all`
+    entity: String,
+    /// Organization; may be left out if there is only one connection
+    #[arg(long)]
+    org: Option<String>,
+    /// Connector by name or id; may be left out if there is only one connection
+    #[arg(long)]
+    connector: Option<String>,
+    #[arg(long, value_enum, default_value_t = Mode::Full)]
+    mode: Mode,
+    /// External ids, separated by commas; with `--mode ids`
+    #[arg(long, value_delimiter = ',', required_if_eq("mode", "ids"))]
+    ids: Vec<String>,
+    /// Filters, as the API takes them: {"modifiedAfter": "...", "status": [...]}
+    #[arg(long, value_name = "JSON")]
+    filters_json: Option<String>,
+    /// Work out what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Follow the run to its end; the exit code says how it went
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Mode {
+    Full,
+    Incremental,
+    Ids,
+}
+
+impl Mode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Mode::Full => "full",
+            Mode::Incremental => "incremental",
+            Mode::Ids => "ids",
+        }
+    }
+}
+
+pub(super) async fn run(args: SyncArgs, session: &mut Session<'_>) -> Result<Exit, Problem> {
+    if !args.ids.is_empty() && args.mode != Mode::Ids {
+        return Err(Problem::usage("--ids needs `--mode ids`"));
+    }
+    let client = session.client()?;
+    let target = lookup::target(&client, args.org, args.connector).await?;
+    let mut body = json!({
+        "organizationId": target.organization,
+        "connectorId": target.connector,
+        "mode": args.mode.as_str(),
+        "dryRun": args.dry_run,
+    });
+    if let Some(members) = body.as_object_mut() {
+        if args.mode == Mode::Ids {
+            members.insert("ids".to_owned(), args.ids.into());
+        }
+        if let Some(filters) = &args.filters_json {
+            members.insert(
+                "filters".to_owned(),
+                object("--filters-json", filters)?.into(),
+            );
+        }
+    }
+    let accepted = client
+        .post(&format!("/sync/{}", segment(&args.entity)), &body)
+        .await?;
+    let id = text(&accepted, "syncId");
+    if at(&accepted, "joined").as_bool() == Some(true) {
+        session
+            .io
+            .say(&format!("joined {id}, which was already waiting"));
+    }
+    if !args.wait {
+        session.io.object(session.json, &accepted)?;
+        return Ok(Exit::Ok);
+    }
+    let run = follow(&client, &id, &mut session.io).await?;
+    if session.json {
+        session.io.json(&run)?;
+    } else {
+        summary(&run, &mut session.io)?;
+    }
+    Ok(verdict(&run))
+}
+
+/// Polls the run until it has ended. A held run counts as ended: it waits for a person.
+async fn follow(client: &Client, id: &str, io: &mut Io<'_>) -> Result<Value, Problem> {
+    let path = format!("/sync/status/{}", segment(id));
+    let mut progress = Progress::new(io.err_terminal);
+    let mut millis = POLL_MILLIS_MIN;
+    loop {
+        let run = client.get(&path, &[]).await?;
+        if !matches!(
+            text(&run, "status").as_str(),
+            "queued" | "running" | "waiting"
+        ) {
+            progress.finish();
+            return Ok(run);
+        }
+        progress.show(&run, io);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        millis = (millis * 3 / 2).min(POLL_MILLIS_MAX);
+    }
+}
+
+/// What a run's outcome means to a script.
+pub(super) fn verdict(run: &Value) -> Exit {
+    let count = |name: &str| {
+        at(run, "counts")
+            .get(name)
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
+    };
+    match text(run, "status").as_str() {
+        "completed" if count("invalid") + count("quarantined") == 0 => Exit::Ok,
+        "completed" | "partial" => Exit::RecordFailures,
+        "queued" | "running" | "waiting" => Exit::Ok,
+        _ => Exit::Failed,
+    }
+}
+
+/// One line of outcome, one line of counts, then errors and what to do.
+fn summary(run: &Value, io: &mut Io<'_>) -> Result<(), Problem> {
+    let (id, status) = (text(run, "syncId"), text(run, "status"));
+    let dry = if at(run, "dryRun").as_bool() == Some(true) {
+        " (dry run)"
+    } else {
+        ""
+    };
+    io.line(&format!("{id} {status}{dry}"))?;
+    let counts = at(run, "counts").as_object();
+    let counts: Vec<String> = counts
+        .into_iter()
+        .flatten()
+        .filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0))
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    if !counts.is_empty() {
+        io.line(&counts.join(", "))?;
+    }
+    for error in at(run, "errors").as_array().into_iter().flatten() {
+        io.say(&format!(
+            "{}: {}",
+            text(error, "code"),
+            text(error, "message")
+        ));
+    }
+    match status.as_str() {
+        "held" => io.say(&format!(
+            "held: `syncline run show {id}` says why, `syncline run approve {id}` lets it go on"
+        )),
+        "needsReauth" => io.say("the federation refused the credentials"),
+        "partial" => io.say("`syncline failure list` shows what was left out"),
+        _ => {}
+    }
+    Ok(())
+}
