@@ -357,7 +357,7 @@ pub fn outbound(
     let connection = (parties.connection.organization.as_str(), parties.connection.id);
     let read = deps.store.read()?;
     let auth = credentials::auth(&read, &deps.key, &parties.connector, Some(connection), &manifest.auth)
-        .map_err(|error| Failure::new("credentials", error.to_string()))?;
+        .map_err(|error| Failure::new("connector.credentials", error.to_string()))?;
     let log = requests.clone();
     let client = deps.egress.run(RunSettings {
         base_url,
