@@ -7,6 +7,7 @@ use super::limits::{Breach, Limits};
 use crate::model::GuestError;
 
 /// How much of what a plugin printed fits into a message; the whole tail is in the variant.
+const MESSAGE_TAIL_LINES_MAX: usize = 4;
 const MESSAGE_TAIL_BYTES_MAX: usize = 500;
 
 /// Why a plugin call has no answer.
@@ -79,20 +80,20 @@ fn guest_code(error: &GuestError) -> &'static str {
     }
 }
 
-/// One line, because messages travel in lists and logs.
+/// The last lines as one, because messages travel in lists and logs.
 fn tail(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr
+    let lines = stderr
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    if lines.is_empty() {
-        String::new()
-    } else {
-        format!(
+        .filter(|line| !line.is_empty());
+    let mut last: Vec<&str> = lines.rev().take(MESSAGE_TAIL_LINES_MAX).collect();
+    last.reverse();
+    match last.as_slice() {
+        [] => String::new(),
+        last => format!(
             " (it printed: {})",
-            clean(&lines.join(" | "), MESSAGE_TAIL_BYTES_MAX)
-        )
+            clean(&last.join(" | "), MESSAGE_TAIL_BYTES_MAX)
+        ),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::catalog::{Content, Entry};
 use super::directory::{self, Found, Watch};
+use super::embedded::COMPONENTS;
 use super::engine::Engine;
 use super::info::{Asks, Info, State};
 use super::load::{Kind, LoadError, Loaded, load, sha256_hex};
@@ -30,6 +31,17 @@ pub struct Options {
     /// Every valid file of the directory is approved; the newest of a name serves.
     pub dev: bool,
     pub clock: Clock,
+}
+
+impl Options {
+    /// The bundled components and nothing else.
+    pub fn bundled() -> Options {
+        let embedded = COMPONENTS.iter().map(|component| component.bytes).collect();
+        Options {
+            embedded,
+            ..Options::default()
+        }
+    }
 }
 
 /// What cannot be done with the plugins.
