@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use wasmtime::component::{Component, Instance, Linker, Val};
 use wasmtime::{Engine, Store};
 
+#[allow(unreachable_pub)]
 #[path = "../src/plugin/embedded.rs"]
 mod embedded;
 
