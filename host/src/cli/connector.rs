@@ -67,11 +67,13 @@ pub(super) enum Status {
 
 #[derive(Args, Debug)]
 pub(super) struct CreateArgs {
+    /// Name for people
     #[arg(long)]
     name: String,
     /// Groups the connectors of one federation
     #[arg(long, value_name = "CODE")]
     federation_code: String,
+    /// Connector plugin; `syncline plugin list` shows them
     #[arg(long)]
     plugin: String,
     #[command(flatten)]

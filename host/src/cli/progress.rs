@@ -1,8 +1,10 @@
 //! The live progress of a run: a bar on a terminal, plain lines elsewhere.
 
 use super::output::{Io, at};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::telemetry::escape_control;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::Value;
+use std::fmt::Write;
 
 /// Draws on standard error.
 pub(super) struct Progress {
@@ -33,7 +35,7 @@ impl Progress {
                     bar.set_style(style(true));
                     bar.set_length(state.total.unwrap_or(0));
                 }
-                bar.set_message(state.phase);
+                bar.set_message(escape_control(&state.phase).into_owned());
                 bar.set_position(state.fetched);
                 bar.tick();
             }
@@ -85,14 +87,26 @@ impl State {
     }
 }
 
+const KNOWN_TOTAL: &str = "{msg:10} {bar:30} {pos}/{len} {rate:.dim} {eta:.dim}";
+const UNKNOWN_TOTAL: &str = "{msg:10} {spinner} {pos} {rate:.dim}";
+
 fn style(with_total: bool) -> ProgressStyle {
     let template = if with_total {
-        "{msg:10} {bar:30} {pos}/{len} {per_sec:.dim} {eta:.dim}"
+        KNOWN_TOTAL
     } else {
-        "{msg:10} {spinner} {pos} {per_sec:.dim}"
+        UNKNOWN_TOTAL
     };
-    // A test draws with both templates; a bar without a style still counts.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    // A test parses both templates; a bar without a style still counts.
+    let style = ProgressStyle::with_template(template);
+    style
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
+}
+
+/// Whole records per second.
+fn rate(state: &ProgressState, line: &mut dyn Write) {
+    // There is nowhere to report that a line could not be drawn.
+    let _ = write!(line, "{:.0}/s", state.per_sec());
 }
 
 #[cfg(test)]
@@ -126,10 +140,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_valid() {
-        for template in [
-            "{msg:10} {bar:30} {pos}/{len} {per_sec:.dim} {eta:.dim}",
-            "{msg:10} {spinner} {pos} {per_sec:.dim}",
-        ] {
+        for template in [KNOWN_TOTAL, UNKNOWN_TOTAL] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

@@ -245,7 +245,6 @@ pub static KEYS: &[Key] = &[
     number("limits.pluginMemoryBytesMax", |c| &mut c.limits.plugin_memory_bytes_max, MIB, 4 * GIB, "Linear memory of one plugin instance over all its memories, in bytes"),
     number("limits.pluginCpuMillisMax", |c| &mut c.limits.plugin_cpu_millis_max, 10, 600_000, "Computing time of one plugin call, in milliseconds"),
     number("limits.pluginCallSecondsMax", |c| &mut c.limits.plugin_call_seconds_max, 1, 3_600, "One plugin call by the clock, with its requests, in seconds"),
-    number("limits.pluginStackBytesMax", |c| &mut c.limits.plugin_stack_bytes_max, 64 << 10, 16 * MIB, "Stack of a plugin, in bytes"),
     number("limits.pluginTableElementsMax", |c| &mut c.limits.plugin_table_elements_max, 1, 10_000_000, "Elements of a plugin's tables"),
     number("limits.pluginInstancesMax", |c| &mut c.limits.plugin_instances_max, 1, 10_000, "Core instances inside one component"),
     number("limits.pluginHandlesMax", |c| &mut c.limits.plugin_handles_max, 1, 100_000, "Resource handles that a plugin may hold"),

@@ -82,14 +82,6 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins with what was loaded already.
-    pub(super) fn new(applied: Listing) -> Watch {
-        Watch {
-            seen: applied.clone(),
-            applied,
-        }
-    }
-
     /// One look. True when the directory differs from what is loaded and was the same at the look before.
     pub(super) fn look(&mut self, now: Listing) -> bool {
         let settled = now == self.seen;
@@ -112,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_change_counts_once_it_has_settled() {
-        let mut watch = Watch::new(Listing::new());
+        let mut watch = Watch::default();
         let looks = [
             (Listing::new(), false),
             (listing(1), false),

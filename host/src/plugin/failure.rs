@@ -7,7 +7,15 @@ use super::limits::{Breach, Limits};
 use crate::model::GuestError;
 
 /// How much of what a plugin printed fits into a message; the whole tail is in the variant.
+const MESSAGE_TAIL_LINES_MAX: usize = 4;
 const MESSAGE_TAIL_BYTES_MAX: usize = 500;
+
+/// wasmtime's words for limits that have no public type; the hostile tests notice when they change.
+const TRANSFER_EXHAUSTED: &str = "fuel allocated for hostcalls";
+const HANDLES_EXHAUSTED: [&str; 2] = [
+    "resource table has no free keys",
+    "store handle limit exceeded",
+];
 
 /// Why a plugin call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,20 +87,20 @@ fn guest_code(error: &GuestError) -> &'static str {
     }
 }
 
-/// One line, because messages travel in lists and logs.
+/// The last lines as one, because messages travel in lists and logs.
 fn tail(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr
+    let lines = stderr
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    if lines.is_empty() {
-        String::new()
-    } else {
-        format!(
+        .filter(|line| !line.is_empty());
+    let mut last: Vec<&str> = lines.rev().take(MESSAGE_TAIL_LINES_MAX).collect();
+    last.reverse();
+    match last.as_slice() {
+        [] => String::new(),
+        last => format!(
             " (it printed: {})",
-            clean(&lines.join(" | "), MESSAGE_TAIL_BYTES_MAX)
-        )
+            clean(&last.join(" | "), MESSAGE_TAIL_BYTES_MAX)
+        ),
     }
 }
 
@@ -112,16 +120,13 @@ pub(super) fn classify(
             Breach::Table => Error::Limit(format!("{} table elements", limits.table_elements_max)),
         };
     }
-    // Neither has a public type of its own.
     let root = error.root_cause().to_string();
-    if root.contains("fuel allocated for hostcalls") {
+    if root.contains(TRANSFER_EXHAUSTED) {
         return Error::PageTooLarge {
             bytes: limits.page_bytes_max,
         };
     }
-    if root.contains("resource table has no free keys")
-        || root.contains("handle") && root.contains("limit")
-    {
+    if HANDLES_EXHAUSTED.iter().any(|words| root.contains(words)) {
         return Error::Limit(format!("{} open handles", limits.handles_max));
     }
     if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {

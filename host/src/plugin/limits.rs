@@ -244,3 +244,64 @@ impl wasmtime::ResourceLimiter for Guard {
         self.memories_max
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use wasmtime::ResourceLimiter;
+
+    fn guard() -> Guard {
+        let (memory_bytes_max, table_elements_max) = (100, 10);
+        Guard::new(&Limits {
+            memory_bytes_max,
+            table_elements_max,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn memories_are_summed() {
+        let mut guard = guard();
+        assert!(guard.memory_growing(0, 60, None).unwrap());
+        assert!(guard.memory_growing(0, 40, None).unwrap());
+        let error = guard.memory_growing(40, 41, None).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Breach::Memory));
+        assert_eq!(guard.memory_bytes(), 100);
+    }
+
+    #[test]
+    fn a_growth_that_fails_is_given_back() {
+        let mut guard = guard();
+        assert!(guard.memory_growing(0, 60, None).unwrap());
+        assert!(guard.memory_growing(60, 90, None).unwrap());
+        guard
+            .memory_grow_failed(wasmtime::Error::msg("the system has none"))
+            .unwrap();
+        assert_eq!(guard.memory_bytes(), 60);
+    }
+
+    #[test]
+    fn tables_are_summed() {
+        let mut guard = guard();
+        assert!(guard.table_growing(0, 6, None).unwrap());
+        let error = guard.table_growing(0, 5, None).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Breach::Table));
+    }
+
+    #[test]
+    fn ticks_are_counted_for_each_call_and_one_is_excused_after_waiting() {
+        let mut guard = guard();
+        for _ in 0..2 {
+            guard.begin(Budget {
+                cpu_millis: 20,
+                wall: Duration::from_secs(1),
+            });
+            guard.excuse();
+            assert_eq!(
+                [(); 4].map(|()| guard.tick()),
+                [Ok(()), Ok(()), Ok(()), Err(Breach::Cpu)]
+            );
+        }
+    }
+}

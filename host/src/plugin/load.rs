@@ -140,19 +140,20 @@ pub async fn load(engine: &Arc<Engine>, bytes: Arc<[u8]>) -> Result<Arc<Loaded>,
     let (kind, code, sha256) = compiling
         .await
         .unwrap_or_else(|error| Err(LoadError::Malformed(error.to_string())))?;
-    let text = session::describe(&engine.wasm, &engine.limits, &code)
-        .await
-        .map_err(LoadError::Describe)?;
-    let manifest = manifest::read(kind, &text, engine.limits()).map_err(LoadError::Manifest)?;
-    let (name, version) = match &manifest {
-        Manifest::Connector(connector) => (connector.id.clone(), connector.version.clone()),
-        Manifest::Strategy(strategy) => (strategy.id.clone(), strategy.version.clone()),
-    };
     let abilities = match &code {
         Code::Connector(code) => Abilities {
             fetch: code.can_fetch(),
         },
         Code::Strategy(_) => Abilities::default(),
+    };
+    let text = session::describe(&engine.wasm, &engine.limits, &code)
+        .await
+        .map_err(LoadError::Describe)?;
+    let manifest =
+        manifest::read(kind, abilities, &text, engine.limits()).map_err(LoadError::Manifest)?;
+    let (name, version) = match &manifest {
+        Manifest::Connector(connector) => (connector.id.clone(), connector.version.clone()),
+        Manifest::Strategy(strategy) => (strategy.id.clone(), strategy.version.clone()),
     };
     let engine = engine.clone();
     let bytes = bytes.len();

@@ -3,14 +3,15 @@
 //! Owns the checks beyond the model's types. Must not know any vendor or entity.
 
 use super::limits::Limits;
-use super::load::Kind;
+use super::load::{Abilities, Kind};
 use crate::model::manifest::{ConnectorManifest, EntitySpec, Manifest, StrategyManifest};
 use crate::model::template::{EntityTemplate, FieldMapping, Transform};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
-const MODES: [&str; 2] = ["full", "incremental"];
+/// `ids` is a mode of its own ability, `fetch`.
+const MODES: [&str; 3] = ["full", "incremental", "ids"];
 const FILTERS: [&str; 3] = ["modifiedAfter", "modifiedBefore", "status"];
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const NAME_BYTES_MAX: usize = 64;
@@ -33,7 +34,12 @@ fn fault<T>(pointer: impl Into<String>, reason: impl Into<String>) -> Result<T, 
 }
 
 /// The text of `describe` as a manifest of the kind that the exports show.
-pub(super) fn read(kind: Kind, text: &str, limits: &Limits) -> Result<Manifest, ManifestFault> {
+pub(super) fn read(
+    kind: Kind,
+    abilities: Abilities,
+    text: &str,
+    limits: &Limits,
+) -> Result<Manifest, ManifestFault> {
     if text.len() > limits.manifest_bytes_max {
         return fault(
             "",
@@ -60,7 +66,7 @@ pub(super) fn read(kind: Kind, text: &str, limits: &Limits) -> Result<Manifest, 
     match kind {
         Kind::Connector => {
             let manifest: ConnectorManifest = parse(json)?;
-            check_connector(&manifest)?;
+            check_connector(&manifest, abilities)?;
             Ok(Manifest::Connector(Box::new(manifest)))
         }
         Kind::Strategy => {
@@ -99,7 +105,7 @@ fn check_strategy(manifest: &StrategyManifest) -> Check {
     check_names("/aliases", &manifest.aliases)
 }
 
-fn check_connector(manifest: &ConnectorManifest) -> Check {
+fn check_connector(manifest: &ConnectorManifest, abilities: Abilities) -> Check {
     check_head(&manifest.id, &manifest.version, &manifest.title)?;
     check_config_schema(&manifest.config_schema)?;
     let endpoints: Vec<&str> = manifest
@@ -128,7 +134,12 @@ fn check_connector(manifest: &ConnectorManifest) -> Check {
         .collect();
     check_names("/entities", &entities)?;
     for (index, entity) in manifest.entities.iter().enumerate() {
-        check_entity(&format!("/entities/{index}"), entity, &entities)?;
+        let pointer = format!("/entities/{index}");
+        check_entity(&pointer, entity, &entities)?;
+        if !abilities.fetch && entity.modes.iter().any(|mode| mode == "ids") {
+            let reason = "`ids` needs the export `syncline:plugin/fetch`, which is missing";
+            return fault(pointer + "/modes", reason);
+        }
     }
     for (name, template) in &manifest.template.entities {
         let pointer = format!("/template/entities/{name}");

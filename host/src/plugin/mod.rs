@@ -7,6 +7,7 @@
 mod api;
 mod catalog;
 mod directory;
+mod embedded;
 mod engine;
 mod failure;
 mod imports;
@@ -18,6 +19,7 @@ mod manifest;
 mod registry;
 mod session;
 
+pub use embedded::{COMPONENTS, EmbeddedComponent};
 pub use engine::{Engine, EngineError};
 pub use failure::Error;
 pub use imports::log::LogLine;

@@ -5,6 +5,7 @@
 
 use super::catalog::{Content, Entry};
 use super::directory::{self, Found, Watch};
+use super::embedded::COMPONENTS;
 use super::engine::Engine;
 use super::info::{Asks, Info, State};
 use super::load::{Kind, LoadError, Loaded, load, sha256_hex};
@@ -30,6 +31,17 @@ pub struct Options {
     /// Every valid file of the directory is approved; the newest of a name serves.
     pub dev: bool,
     pub clock: Clock,
+}
+
+impl Options {
+    /// The bundled components and nothing else.
+    pub fn bundled() -> Options {
+        let embedded = COMPONENTS.iter().map(|component| component.bytes).collect();
+        Options {
+            embedded,
+            ..Options::default()
+        }
+    }
 }
 
 /// What cannot be done with the plugins.
@@ -151,16 +163,14 @@ impl Registry {
             let name = entry.name();
             let digest = entry.sha256.get(..FILE_DIGEST_CHARS).unwrap_or_default();
             let path = directory.join(format!("{name}-{digest}.wasm"));
-            blocking({
-                let path = path.clone();
-                move || {
-                    std::fs::create_dir_all(&directory)
-                        .and_then(|()| write_atomically(&path, &bytes))
-                        .map_err(|error| RegistryError::Directory {
-                            path: directory,
-                            reason: error.to_string(),
-                        })
-                }
+            let target = path.clone();
+            entry.modified = blocking(move || {
+                write_component(&directory, &target, &bytes).map_err(|error| {
+                    RegistryError::Directory {
+                        path: directory,
+                        reason: error.to_string(),
+                    }
+                })
             })
             .await?;
             entry.file = Some(path);
@@ -255,7 +265,8 @@ impl Registry {
         let Some(path) = self.options.directory.clone() else {
             return;
         };
-        let mut watch = Watch::new(directory::list(&path).unwrap_or_default());
+        // It starts from nothing: what changed since the registry was opened is then seen as well.
+        let mut watch = Watch::default();
         let mut period = tokio::time::interval(WATCH_PERIOD);
         loop {
             period.tick().await;
@@ -353,6 +364,13 @@ async fn embedded_entry(engine: &Arc<Engine>, bytes: &'static [u8]) -> Entry {
         sha256: sha256_hex(bytes),
         loaded,
     }
+}
+
+/// Answers the file's modification time.
+fn write_component(directory: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<SystemTime> {
+    std::fs::create_dir_all(directory)?;
+    write_atomically(path, bytes)?;
+    std::fs::metadata(path)?.modified()
 }
 
 fn lock_path(directory: &Path) -> PathBuf {

@@ -4,10 +4,12 @@ use super::file::{Read, Txn, scan_prefix};
 use super::keys::{Key, Parts};
 use super::records::ChangeKind;
 use super::tables::{
-    PLANS, RUN_CONFLICTS, RUN_LOGS, RUN_RECORDS, RUN_REQUESTS, RUNS, RUNS_BY_ORGANIZATION, Table,
+    PLANS, RUN_CONFLICTS, RUN_LOGS, RUN_RECORDS, RUN_REQUESTS, RUNS, RUNS_BY_ORGANIZATION,
+    SYNC_KEYS, Table,
 };
 use super::{Error, meta, rows};
 use crate::model::run::Run;
+use crate::model::ids::JobId;
 use crate::model::{OrgNo, RecordId, RunId, Value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -79,6 +81,31 @@ pub fn get(read: &dyn Read, id: RunId) -> Result<Option<Run>, Error> {
 pub fn put(txn: &Txn, org: OrgNo, run: &Run) -> Result<(), Error> {
     txn.put(RUNS, Key::new().u64(run.id.0).bytes(), &rows::to_json(run)?)?;
     txn.put(RUNS_BY_ORGANIZATION, Key::org(org).u64(run.id.0).bytes(), &[])
+}
+
+/// What a request with an idempotency key became.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Idempotent {
+    /// Of the request: the same key with another one is a mistake.
+    pub fingerprint: String,
+    pub run: RunId,
+    pub job: JobId,
+    pub at: i64,
+}
+
+pub fn idempotent(read: &dyn Read, org: OrgNo, key: &str) -> Result<Option<Idempotent>, Error> {
+    let row = read.get_row(SYNC_KEYS, Key::org(org).text(key).bytes())?;
+    row.map(|row| rows::from_json(SYNC_KEYS, &row)).transpose()
+}
+
+pub fn put_idempotent(
+    txn: &Txn,
+    org: OrgNo,
+    key: &str,
+    seen: &Idempotent,
+) -> Result<(), Error> {
+    txn.put(SYNC_KEYS, Key::org(org).text(key).bytes(), &rows::to_json(seen)?)
 }
 
 /// Runs from the newest to the oldest, below `before`, of one organization or of all, until `visit` breaks.

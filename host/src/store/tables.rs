@@ -56,6 +56,8 @@ pub(crate) const WATERMARKS: Table = table("watermarks");
 pub(crate) const RUNS: Table = table("runs");
 /// org, run -> nothing
 pub(crate) const RUNS_BY_ORGANIZATION: Table = table("runs-by-organization");
+/// org, key -> JSON: which run a request with an idempotency key became
+pub(crate) const SYNC_KEYS: Table = table("sync-keys");
 /// run, number (u32) -> a conflict line
 pub(crate) const RUN_CONFLICTS: Table = table("run-conflicts");
 /// run, page (u32) -> a chunk of per-record outcomes
@@ -99,6 +101,7 @@ pub(crate) const STATE: &[Table] = &[
     WATERMARKS,
     RUNS,
     RUNS_BY_ORGANIZATION,
+    SYNC_KEYS,
     RUN_CONFLICTS,
     RUN_RECORDS,
     RUN_REQUESTS,

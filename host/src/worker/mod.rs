@@ -2,6 +2,7 @@
 //!
 //! `run` reads as the pipeline: fetch, map, detect, resolve, plan, commit. Triggers never call in here.
 
+mod check;
 mod decide;
 mod failure;
 mod gone;
@@ -17,6 +18,7 @@ pub mod setup;
 mod stage;
 mod watermark;
 
+pub use check::{CheckReport, check};
 pub use failure::Failure;
 pub use pool::Pool;
 

@@ -2,7 +2,9 @@
 
 use crate::fixtures::{Counting, context, engine, hostile_connector, request, strategy};
 use std::time::{Duration, Instant};
-use syncline::plugin::{ConnectorSession, Engine, Limits, StrategySession, load};
+use syncline::plugin::{
+    ConnectorSession, Engine, Limits, Options, Registry, StrategySession, load,
+};
 
 async fn median(name: &str, rounds: usize, mut round: impl AsyncFnMut() -> Duration) -> Duration {
     let mut times = Vec::with_capacity(rounds);
@@ -27,6 +29,17 @@ async fn cost() {
         println!(
             "load {name}: engine {made:?}, component {:?}",
             begun.elapsed() - made
+        );
+    }
+    let bundled = tempfile::tempdir().unwrap();
+    for name in ["cold", "warm"] {
+        let begun = Instant::now();
+        let engine = Engine::new(Some(bundled.path()), Limits::default()).unwrap();
+        let registry = Registry::open(engine, Options::bundled()).await.unwrap();
+        println!(
+            "{} bundled {name}: {:?}",
+            registry.list().len(),
+            begun.elapsed()
         );
     }
     let loaded = load(&engine(Limits::default()), hostile_connector().into())

@@ -21,16 +21,16 @@ static STRATEGY: LazyLock<Vec<u8>> =
 /// One directory for the whole binary: compiling is the slow part of these tests.
 static CACHE: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
 
-pub fn hostile_connector() -> &'static [u8] {
+pub(crate) fn hostile_connector() -> &'static [u8] {
     &CONNECTOR
 }
 
-pub fn hostile_strategy() -> &'static [u8] {
+pub(crate) fn hostile_strategy() -> &'static [u8] {
     &STRATEGY
 }
 
 /// The hostile connector with another word in its marker: another component, which goes wrong elsewhere.
-pub fn variant(word: &str) -> Vec<u8> {
+pub(crate) fn variant(word: &str) -> Vec<u8> {
     let mut bytes = CONNECTOR.clone();
     let marker = format!("{MARKER}{word}");
     assert!(
@@ -102,23 +102,23 @@ fn component_linker() -> PathBuf {
         .join("bin/wasm-component-ld")
 }
 
-pub fn engine(limits: Limits) -> Arc<Engine> {
+pub(crate) fn engine(limits: Limits) -> Arc<Engine> {
     Engine::new(Some(CACHE.path()), limits).unwrap()
 }
 
-pub async fn connector(limits: Limits) -> Arc<Loaded> {
+pub(crate) async fn connector(limits: Limits) -> Arc<Loaded> {
     load(&engine(limits), hostile_connector().into())
         .await
         .unwrap()
 }
 
-pub async fn strategy(limits: Limits) -> Arc<Loaded> {
+pub(crate) async fn strategy(limits: Limits) -> Arc<Loaded> {
     load(&engine(limits), hostile_strategy().into())
         .await
         .unwrap()
 }
 
-pub fn context(behaviour: &str) -> CallContext {
+pub(crate) fn context(behaviour: &str) -> CallContext {
     CallContext {
         config: format!(r#"{{"behave":"{behaviour}"}}"#),
         started_at: "2026-02-28T10:00:00Z".to_owned(),
@@ -126,7 +126,7 @@ pub fn context(behaviour: &str) -> CallContext {
     }
 }
 
-pub fn request(records_max: u32) -> PageRequest {
+pub(crate) fn request(records_max: u32) -> PageRequest {
     let (entity, mode) = ("member".to_owned(), "full".to_owned());
     PageRequest {
         entity,
@@ -137,7 +137,7 @@ pub fn request(records_max: u32) -> PageRequest {
 }
 
 /// One page of a fresh session.
-pub async fn page_of(
+pub(crate) async fn page_of(
     loaded: &Arc<Loaded>,
     behaviour: &str,
     records_max: u32,
@@ -152,18 +152,18 @@ pub async fn page_of(
 
 /// A way out that counts, and answers at once or never.
 #[derive(Default)]
-pub struct Counting {
+pub(crate) struct Counting {
     hangs: bool,
-    pub sent: AtomicU32,
-    pub hinted: AtomicU32,
+    pub(crate) sent: AtomicU32,
+    pub(crate) hinted: AtomicU32,
 }
 
 impl Counting {
-    pub fn answering() -> Arc<Counting> {
+    pub(crate) fn answering() -> Arc<Counting> {
         Arc::default()
     }
 
-    pub fn hanging() -> Arc<Counting> {
+    pub(crate) fn hanging() -> Arc<Counting> {
         Arc::new(Counting {
             hangs: true,
             ..Counting::default()
@@ -194,7 +194,7 @@ impl Outbound for Counting {
 }
 
 /// Short budgets, so that the tests are quick; every other limit as shipped.
-pub fn short() -> Limits {
+pub(crate) fn short() -> Limits {
     Limits {
         cpu_millis_max: 200,
         wall_millis_max: 3_000,
@@ -205,10 +205,10 @@ pub fn short() -> Limits {
 }
 
 /// Far more than any limit allows, on a machine that does other things as well.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Resident memory of this process.
-pub fn resident_mb() -> u64 {
+pub(crate) fn resident_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());

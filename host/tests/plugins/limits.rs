@@ -140,6 +140,16 @@ async fn slow_import() {
 }
 
 #[tokio::test]
+async fn the_wall_clock_also_stops_a_guest_that_computes() {
+    let limits = Limits {
+        cpu_millis_max: 600_000,
+        wall_millis_max: 200,
+        ..short()
+    };
+    check("spin", limits, "plugin.timeout").await;
+}
+
+#[tokio::test]
 async fn sleep() {
     check(
         "sleep",

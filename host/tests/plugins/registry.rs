@@ -4,7 +4,9 @@ use crate::fixtures::{engine, hostile_connector, hostile_strategy, page_of, shor
 use std::path::PathBuf;
 use std::sync::Arc;
 use syncline::clock::Clock;
-use syncline::plugin::{Info, Options, Registry, RegistryError, State, sha256_hex};
+use syncline::plugin::{
+    COMPONENTS, Info, Limits, Options, Registry, RegistryError, State, sha256_hex,
+};
 
 struct House {
     _data: tempfile::TempDir,
@@ -264,6 +266,24 @@ async fn strategies_answer_to_their_aliases() {
         "a connector is no strategy"
     );
     assert!(registry.connector("hostile-strategy").is_none());
+}
+
+#[tokio::test]
+async fn what_is_bundled_is_active() {
+    let registry = Registry::open(engine(Limits::default()), Options::bundled())
+        .await
+        .unwrap();
+    let rows = registry.list();
+    assert_eq!(rows.len(), COMPONENTS.len());
+    for info in rows {
+        assert_eq!(info.state, State::Active, "{info}");
+        let component = COMPONENTS
+            .iter()
+            .find(|component| component.name == info.name);
+        let component = component.expect("a component is named like its manifest");
+        assert_eq!(info.sha256, sha256_hex(component.bytes), "{info}");
+        assert_eq!(info.source, "embedded");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use syncline::model::{Choice, Conflict, FieldType, Side, Value};
 use syncline::plugin::{Error, Limits, StrategySession};
 
 /// That many conflicts; the field's name tells the hostile strategy what to do.
-pub fn conflicts(field: &str, count: usize) -> Vec<Conflict> {
+pub(crate) fn conflicts(field: &str, count: usize) -> Vec<Conflict> {
     let side = |text: &str| Side {
         value: Value::Text(text.to_owned()),
         ..Side::default()

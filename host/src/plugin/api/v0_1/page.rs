@@ -210,3 +210,68 @@ fn has_control(text: &str) -> bool {
             | (byte == 0x7f)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn raw_page(rows: usize) -> types::Page {
+        let row = |number: usize| types::Row {
+            id: format!("id-{number}"),
+            aliases: vec![("number".to_owned(), format!("N{number}"))],
+            updated_at: Some("2026-02-28T10:00:00Z".to_owned()),
+            version: None,
+            deleted: false,
+            values: vec![types::Value::Text("a value of some length".to_owned()); 10],
+        };
+        types::Page {
+            fields: (0..10).map(|number| format!("f{number}")).collect(),
+            rows: (0..rows).map(row).collect(),
+            next: None,
+            checkpoint: None,
+            total: None,
+            rejects: vec![],
+        }
+    }
+
+    #[test]
+    fn control_characters() {
+        for (text, found) in [
+            ("", false),
+            ("a\tb\r\nc", false),
+            ("é", false),
+            ("a\0", true),
+            ("\u{7f}", true),
+            ("\u{1b}[1m", true),
+        ] {
+            assert_eq!(has_control(text), found, "{text:?}");
+        }
+    }
+
+    /// `cargo test --release -p syncline page_of_1000 -- --ignored --nocapture`
+    #[test]
+    #[ignore = "a measurement; run it alone and in release"]
+    fn page_of_1000_is_converted_in_less_than_a_millisecond() {
+        let limits = Limits::default();
+        let mut times: Vec<_> = (0..200)
+            .map(|_| {
+                let raw = raw_page(1_000);
+                let begun = Instant::now();
+                let page = page(
+                    raw,
+                    &Bounds {
+                        limits: &limits,
+                        records_max: 1_000,
+                    },
+                );
+                let took = begun.elapsed();
+                assert_eq!(page.map(|page| page.rows.len()), Ok(1_000));
+                took
+            })
+            .collect();
+        times.sort();
+        println!("1,000 rows x 10 fields: median {:?}", times[100]);
+        assert!(times[100].as_micros() < 1_000);
+    }
+}
