@@ -26,11 +26,11 @@ const RANKS: &[(&str, u32)] = &[
     ("credentials", 31),
     ("worker", 40),
     ("api", 50),
-    ("cli", 50),
-    ("demo", 50),
     ("app", 60),
-    ("lib", 70),
-    ("main", 80),
+    ("demo", 65),
+    ("cli", 70),
+    ("lib", 80),
+    ("main", 90),
 ];
 
 /// What ranks alone would permit: (module, what it must not name, why).
@@ -41,6 +41,12 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
         "what a plugin's session needs is handed in",
     ),
     ("egress", "store", "what a request needs is handed in"),
+    ("cli", "api", "it speaks to the server as any client does"),
+    (
+        "cli",
+        "worker",
+        "it speaks to the server as any client does",
+    ),
 ];
 
 /// What ranks alone would refuse: (module, path that it may name, why).
