@@ -5,7 +5,7 @@ use super::problem::Problem;
 use super::{Api, Caller, connectors, organizations};
 use crate::clock;
 use crate::model::Mode;
-use crate::model::directory::{Connection, Connector, ConnectorStatus};
+use crate::model::directory::{Connector, ConnectorStatus};
 use crate::model::manifest::{ConnectorManifest, EntitySpec};
 use crate::model::run::{EntityRequest, Trigger};
 use crate::queue::{self, Enqueued};

@@ -1,61 +1,62 @@
-//! The seam to the engine inside this process: what `init`, `serve`, `demo` and `plugin inspect` call.
+//! The seam to the engine inside this process: what `init`, `serve` and `plugin inspect` call.
 //!
 //! Owns the translation of the engine's errors into [`Problem`]s. Must not hold any logic.
 
-use super::problem::Problem;
+use super::problem::{Exit, Problem};
+use crate::app;
+pub(super) use crate::app::{Initialised, Running, StartOptions};
 use crate::config::Config;
+use crate::{plugin, store};
 use serde_json::Value;
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// What `init` made. The token is shown once.
-pub(super) struct Initialised {
-    pub(super) data_dir: PathBuf,
-    pub(super) key_file: PathBuf,
-    pub(super) token: String,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct StartOptions {
-    /// Approve plugin files without asking and reload them on change.
-    pub(super) dev: bool,
-    pub(super) plugins_dir: PathBuf,
-}
-
-/// A server that accepts requests.
-pub(super) struct Running(Infallible);
-
-impl Running {
-    pub(super) fn local_addr(&self) -> SocketAddr {
-        match self.0 {}
-    }
-
-    /// Stops intake and lets running work reach a safe point.
-    pub(super) async fn shutdown(self) {
-        match self.0 {}
-    }
-}
-
-fn absent() -> Problem {
-    Problem::failed("this build has no engine")
-}
-
-pub(super) fn init(_data_dir: &Path) -> Result<Initialised, Problem> {
-    Err(absent())
+pub(super) fn init(config: &Config, data_dir: &Path) -> Result<Initialised, Problem> {
+    app::init(config, data_dir).map_err(|error| problem("cannot make the data directory", &error))
 }
 
 pub(super) async fn start(
-    _config: Config,
-    _data_dir: &Path,
+    config: Config,
+    data_dir: &Path,
     options: StartOptions,
 ) -> Result<Running, Problem> {
-    let StartOptions { dev, plugins_dir } = options;
-    drop((dev, plugins_dir));
-    Err(absent())
+    app::start(config, data_dir, options)
+        .await
+        .map_err(|error| problem("cannot start the server", &error))
 }
 
 /// What a component says about itself, and whether it would be accepted.
-pub(super) fn inspect(_config: &Config, _component: &[u8]) -> Result<Value, Problem> {
-    Err(absent())
+pub(super) async fn inspect(config: &Config, component: Vec<u8>) -> Result<Value, Problem> {
+    let info = app::inspect(config, component).await;
+    let info = info.map_err(|error| problem("the component would not be accepted", &error))?;
+    serde_json::to_value(&info).map_err(|error| Problem::failed("no JSON").caused_by(&error))
+}
+
+fn problem(message: &str, error: &app::Error) -> Problem {
+    let (exit, hint) = match error {
+        app::Error::Store(store::Error::NoDataDir { .. }) => {
+            (Exit::NotFound, Some("run `syncline init` first"))
+        }
+        app::Error::Store(store::Error::Locked { .. }) | app::Error::Initialised(_) => {
+            (Exit::Conflict, None)
+        }
+        app::Error::Vault(_) | app::Error::WrongKey(_) | app::Error::NoKeyCheck => (
+            Exit::BadConfiguration,
+            Some("nothing was changed; give the server the key file that `init` made for this data directory"),
+        ),
+        app::Error::Egress(_) | app::Error::Store(store::Error::NewerSchema { .. }) => {
+            (Exit::BadConfiguration, None)
+        }
+        app::Error::Plugins(plugin::RegistryError::Lock(_)) => (Exit::BadConfiguration, None),
+        app::Error::Directory { source, .. } | app::Error::Listen { source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            (Exit::Permission, None)
+        }
+        _ => (Exit::Failed, None),
+    };
+    let problem = Problem::new(exit, message).caused_by(error);
+    match hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
 }

@@ -22,7 +22,7 @@ pub(super) fn required(data_dir: Option<PathBuf>) -> Result<PathBuf, Problem> {
 }
 
 pub(super) fn run(data_dir: Option<PathBuf>, session: &mut Session<'_>) -> Result<Exit, Problem> {
-    let made = engine::init(&required(data_dir)?)?;
+    let made = engine::init(&session.loaded.config, &required(data_dir)?)?;
     if session.json {
         session.io.json(&json!({
             "dataDir": made.data_dir,

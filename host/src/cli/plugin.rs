@@ -37,7 +37,7 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
         }
         Verb::Inspect { file } => {
             let component = component(&file, bytes_max)?;
-            let answer = engine::inspect(&session.loaded.config, &component)?;
+            let answer = engine::inspect(&session.loaded.config, component).await?;
             session.io.object(session.json, &answer)?;
         }
         Verb::Install { file } => {
