@@ -82,3 +82,31 @@ fn no_path_of_a_machine_is_written_down() {
         &complaints,
     );
 }
+
+#[test]
+fn links_of_documents_lead_somewhere() {
+    let mut complaints = Vec::new();
+    for file in source::files("", &[".md"]) {
+        let folder = source::root()
+            .join(&file.path)
+            .parent()
+            .map(ToOwned::to_owned)
+            .unwrap_or_default();
+        for (number, line) in file.text.lines().enumerate() {
+            for link in line
+                .split("](")
+                .skip(1)
+                .filter_map(|rest| rest.split(')').next())
+            {
+                let path = link.split('#').next().unwrap_or_default();
+                if !path.is_empty() && !link.contains("://") && !folder.join(path).exists() {
+                    complaints.push(format!("{}:{}: {link}", file.path, number + 1));
+                }
+            }
+        }
+    }
+    report(
+        "a link of a document leads to a file that is there:",
+        &complaints,
+    );
+}
