@@ -4,6 +4,7 @@
 mod row;
 
 use super::matching::{Match, Matcher};
+use super::seen::Seen;
 use super::setup::EntitySetup;
 use crate::clock;
 use crate::detect;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 /// A conflict that waits for its strategy, and where in the page it belongs.
 #[derive(Debug)]
-pub struct Pending {
+pub(super) struct Pending {
     pub row: usize,
     pub conflict: usize,
     /// Index into the setup's strategies.
@@ -33,7 +34,7 @@ pub struct Pending {
 
 /// What one page would change, before the strategies have spoken.
 #[derive(Debug, Default)]
-pub struct Draft {
+pub(super) struct Draft {
     pub page: PlanPage,
     pub pending: Vec<Pending>,
     /// Whether any id of the page was not seen before in this listing.
@@ -43,7 +44,7 @@ pub struct Draft {
 }
 
 /// Plans the pages of one entity, one after the other.
-pub struct Planner {
+pub(super) struct Planner {
     store: Store,
     setup: Arc<EntitySetup>,
     matcher: Matcher,
@@ -52,17 +53,8 @@ pub struct Planner {
     in_quarantine: HashSet<String>,
 }
 
-/// What the listing named so far.
-#[derive(Default)]
-pub struct Seen {
-    /// Records that are linked.
-    pub records: HashSet<u64>,
-    /// External ids of records that the run would create, or put aside.
-    pub ids: HashSet<String>,
-}
-
 impl Planner {
-    pub fn new(store: Store, setup: Arc<EntitySetup>) -> Result<Planner, store::Error> {
+    pub(super) fn new(store: Store, setup: Arc<EntitySetup>) -> Result<Planner, store::Error> {
         let read = store.read()?;
         let in_quarantine =
             store::failures::open_ids(&read, &setup.scope)?.into_iter().collect();
@@ -71,13 +63,13 @@ impl Planner {
     }
 
     /// Plans one page against the state as it is committed now.
-    pub fn page(&mut self, remote: RemotePage) -> Result<Draft, store::Error> {
+    pub(super) fn page(&mut self, remote: RemotePage) -> Result<Draft, store::Error> {
         let mut draft = Draft::default();
         let setup = Arc::clone(&self.setup);
         draft.page.counts.fetched = (remote.rows.len() + remote.rejects.len()) as u64;
         for reject in remote.rejects {
             let external_id = reject.id.unwrap_or_default();
-            draft.news |= external_id.is_empty() || self.seen.ids.insert(external_id.clone());
+            draft.news |= external_id.is_empty() || self.seen.ids.insert(&[&external_id]);
             draft.page.failures.push(PlanFailure {
                 external_id,
                 stage: "fetch".to_owned(),
@@ -92,7 +84,7 @@ impl Planner {
             match bound.map(row) {
                 Ok(row) => mapped.push(row),
                 Err(invalid) => {
-                    draft.news |= self.seen.ids.insert(invalid.external_id.clone());
+                    draft.news |= self.seen.ids.insert(&[&invalid.external_id]);
                     draft.page.failures.push(invalid_failure(invalid));
                 }
             }
@@ -129,7 +121,7 @@ impl Planner {
     ) -> Result<(), store::Error> {
         let new = match &link {
             Some(link) => self.seen.records.insert(link.record),
-            None => self.seen.ids.insert(mapped.external_id.clone()),
+            None => self.seen.ids.insert(&[&mapped.external_id]),
         };
         if !new {
             draft.repeated += 1;
@@ -165,7 +157,7 @@ impl Planner {
     }
 
     /// Plans a row again whose record moved since.
-    pub fn again(&mut self, row: PlanRow) -> Result<Planned, store::Error> {
+    pub(super) fn again(&mut self, row: PlanRow) -> Result<Planned, store::Error> {
         let read = self.store.read()?;
         let scope = &self.setup.scope;
         let id = row.external_id.as_str();
@@ -363,7 +355,7 @@ impl Planner {
 const ABSENT: Value = Value::Absent;
 
 /// What one row became.
-pub enum Planned {
+pub(super) enum Planned {
     /// Nothing is known of it here and nothing needs to be.
     Nothing,
     Unchanged(u64),
@@ -396,7 +388,7 @@ fn status_change(record: &Record, link: &Link, remote: &RemoteState) -> Option<R
 }
 
 /// A record that a complete listing did not name, as it stands now.
-pub fn absent(
+pub(super) fn absent(
     store: &Store,
     read: &dyn Read,
     org: crate::model::OrgNo,
@@ -419,6 +411,6 @@ pub fn absent(
 }
 
 /// A row of a record that the remote does not know any more.
-pub fn tombstone(external_id: String) -> RemoteRow {
+pub(super) fn tombstone(external_id: String) -> RemoteRow {
     RemoteRow { id: external_id, deleted: true, ..RemoteRow::default() }
 }
