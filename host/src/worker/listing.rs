@@ -144,7 +144,6 @@ impl Reader<'_> {
             listing.moved = true;
         }
         listing.total = page.total.or(listing.total);
-        listing.nameless |= page.rejects.iter().any(|reject| reject.id.is_none());
         listing.checkpoint = page.checkpoint.clone().or(listing.checkpoint.take());
         self.progress.page(number, listing.total);
         let limits = &self.deps.options;
@@ -173,6 +172,7 @@ impl Reader<'_> {
             );
             return Err(Failure::new("listing.loops", message).at_page(page));
         }
+        listing.nameless |= draft.nameless;
         let rejects = draft.page.failures.len() as u64;
         listing.rows += draft.page.listed + rejects;
         listing.moved |= draft.repeated > 0 && listing.total.is_none();

@@ -41,6 +41,8 @@ pub(super) struct Draft {
     pub news: bool,
     /// Rows that an earlier page had named already.
     pub repeated: u64,
+    /// A row without an id: who is absent cannot be told.
+    pub nameless: bool,
 }
 
 /// Plans the pages of one entity, one after the other.
@@ -69,6 +71,7 @@ impl Planner {
         draft.page.counts.fetched = (remote.rows.len() + remote.rejects.len()) as u64;
         for reject in remote.rejects {
             let external_id = reject.id.unwrap_or_default();
+            draft.nameless |= external_id.is_empty();
             draft.news |= external_id.is_empty() || self.seen.ids.insert(&[&external_id]);
             draft.page.failures.push(PlanFailure {
                 external_id,
@@ -84,6 +87,7 @@ impl Planner {
             match bound.map(row) {
                 Ok(row) => mapped.push(row),
                 Err(invalid) => {
+                    draft.nameless |= invalid.external_id.is_empty();
                     draft.news |= self.seen.ids.insert(&[&invalid.external_id]);
                     draft.page.failures.push(invalid_failure(invalid));
                 }
@@ -204,7 +208,9 @@ impl Planner {
             }
             return match self.matcher.find(read, &self.setup, &remote, values)? {
                 Match::New { match_keys } => {
-                    let action = Action::Create { match_keys };
+                    let absent = (0..).zip(values).filter(|(_, value)| **value == Value::Absent);
+                    let absent = absent.map(|(at, _)| at).collect();
+                    let action = Action::Create { match_keys, absent };
                     Ok(Planned::Row(PlanRow { external_id, remote, action }, Vec::new()))
                 }
                 Match::Ambiguous(message) => {
