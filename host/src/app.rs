@@ -52,7 +52,7 @@ pub struct Initialised {
 }
 
 /// Makes a data directory: key file, stores, one API token.
-pub fn init(config: &Config, data_dir: &Path) -> Result<Initialised, Error> {
+pub async fn init(config: &Config, data_dir: &Path) -> Result<Initialised, Error> {
     let directory = |source| Error::Directory { path: data_dir.to_owned(), source };
     std::fs::create_dir_all(data_dir).map_err(directory)?;
     let data_dir = data_dir.canonicalize().map_err(directory)?;
@@ -69,11 +69,12 @@ pub fn init(config: &Config, data_dir: &Path) -> Result<Initialised, Error> {
     let (secret, hash) = TokenHash::generate()?;
     let check = key.key_check()?;
     let now = clock::to_millis(Clock::system().now());
-    store.write_blocking(move |txn| -> Result<(), store::Error> {
+    let written = store.write(move |txn| -> Result<(), store::Error> {
         meta::put_key_check(txn, &check)?;
         let token = Token { name: "admin".to_owned(), machine: false, created_at: now };
         directory::put_token(txn, hash.as_bytes(), &token)
-    })?;
+    });
+    written.await?;
     Ok(Initialised { data_dir, key_file, token: secret.expose().clone() })
 }
 

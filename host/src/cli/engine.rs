@@ -10,8 +10,10 @@ use crate::{plugin, store};
 use serde_json::Value;
 use std::path::Path;
 
-pub(super) fn init(config: &Config, data_dir: &Path) -> Result<Initialised, Problem> {
-    app::init(config, data_dir).map_err(|error| problem("cannot make the data directory", &error))
+pub(super) async fn init(config: &Config, data_dir: &Path) -> Result<Initialised, Problem> {
+    app::init(config, data_dir)
+        .await
+        .map_err(|error| problem("cannot make the data directory", &error))
 }
 
 pub(super) async fn start(

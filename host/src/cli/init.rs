@@ -21,8 +21,8 @@ pub(super) fn required(data_dir: Option<PathBuf>) -> Result<PathBuf, Problem> {
     })
 }
 
-pub(super) fn run(data_dir: Option<PathBuf>, session: &mut Session<'_>) -> Result<Exit, Problem> {
-    let made = engine::init(&session.loaded.config, &required(data_dir)?)?;
+pub(super) async fn run(data_dir: Option<PathBuf>, session: &mut Session<'_>) -> Result<Exit, Problem> {
+    let made = engine::init(&session.loaded.config, &required(data_dir)?).await?;
     if session.json {
         session.io.json(&json!({
             "dataDir": made.data_dir,

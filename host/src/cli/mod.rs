@@ -165,7 +165,7 @@ async fn dispatch(
     session: &mut Session<'_>,
 ) -> Result<Exit, Problem> {
     match command {
-        Command::Init(_) => init::run(data_dir, session),
+        Command::Init(_) => init::run(data_dir, session).await,
         Command::Serve(args) => serve::run(args, data_dir, session).await,
         Command::CheckConfig(_) => check_config::run(session),
         Command::Version => version::run(session),
