@@ -7,5 +7,15 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod brakes;
+mod dry_run;
 mod fixture;
+mod inbox;
+mod matching;
+mod presence;
 mod smoke;
+mod strategies;
+mod three_way;
+mod thresholds;
+mod undo;
+mod values;
