@@ -89,13 +89,17 @@ impl Reader<'_> {
         let mut fetched: Option<(RemotePage, Option<String>)> = None;
         let mut behind: Option<String> = None;
         loop {
-            if let (Some((page, next)), Some(mut planner)) = (fetched.take(), idle.take_if(|_| true))
-            {
-                behind = next;
-                planning = Some(tokio::task::spawn_blocking(move || {
-                    let draft = planner.page(page);
-                    (planner, draft)
-                }));
+            if let Some(mut planner) = idle.take() {
+                match fetched.take() {
+                    Some((page, next)) => {
+                        behind = next;
+                        planning = Some(tokio::task::spawn_blocking(move || {
+                            let draft = planner.page(page);
+                            (planner, draft)
+                        }));
+                    }
+                    None => idle = Some(planner),
+                }
             }
             if fetching.is_none() && planning.is_none() {
                 break;
@@ -118,10 +122,6 @@ impl Reader<'_> {
                 () = tokio::time::sleep(flush_in), if self.stage.due_in().is_some() => {
                     self.stage.flush().await?;
                 }
-            }
-            // The planner is idle and a page waits: the head of the loop hands it over.
-            if planning.is_none() && idle.is_none() {
-                return Err(Failure::new("run.internal", "the planner was lost".to_owned()));
             }
         }
         let planner = idle.ok_or_else(|| Failure::new("run.internal", "no planner".to_owned()))?;
