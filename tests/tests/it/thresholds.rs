@@ -96,6 +96,16 @@ fn the_share_of_the_valid_records_that_were_applied_names_the_run() {
 }
 
 #[test]
+fn a_run_that_is_called_failed_can_be_undone_as_far_as_it_went() {
+    let (setup, run) = unmatched(6);
+    assert_eq!(run["status"], "failed", "{run:#}");
+    let path = format!("/sync/status/{}/undo", run["syncId"].as_str().unwrap());
+    let report = setup.host.call("POST", &path, &Value::Null, 200);
+    assert_eq!(report["reverted"], 4, "{report:#}");
+    assert_eq!(setup.record("M-10")["status"], "inactive");
+}
+
+#[test]
 fn malformed_records_wait_in_quarantine_with_the_reason() {
     let mut rows = members(10);
     rows[0]["lastName"] = json!(null);
