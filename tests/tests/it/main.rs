@@ -9,12 +9,16 @@
 
 mod brakes;
 mod dry_run;
+mod feed;
 mod fixture;
 mod inbox;
 mod matching;
 mod presence;
+mod records;
+mod requests;
 mod smoke;
 mod strategies;
+mod tenants;
 mod three_way;
 mod thresholds;
 mod undo;
