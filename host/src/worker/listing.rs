@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What reading one entity gave.
-pub struct Read {
+pub(super) struct Read {
     pub planner: Planner,
     pub counts: Counts,
     pub modified_max: Option<i64>,
@@ -41,7 +41,7 @@ struct Source {
 type Fetch = JoinHandle<(Source, Result<RemotePage, plugin::Error>)>;
 type Plan = JoinHandle<(Planner, Result<Draft, store::Error>)>;
 
-pub async fn read(
+pub(super) async fn read(
     deps: &Deps,
     setup: &Arc<Setup>,
     entity: &Arc<EntitySetup>,
@@ -301,7 +301,7 @@ fn with_tombstones(mut page: RemotePage, ids: &[String]) -> RemotePage {
 }
 
 /// Adds up counts.
-pub fn add(into: &mut Counts, more: &Counts) {
+pub(super) fn add(into: &mut Counts, more: &Counts) {
     into.fetched += more.fetched;
     into.valid += more.valid;
     into.invalid += more.invalid;

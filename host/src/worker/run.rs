@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a claimed job to its end. What goes wrong ends in the run's row, never in the worker.
-pub async fn run(deps: &Deps, job: Arc<Job>, cancel: CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(deps: &Deps, job: Arc<Job>, cancel: CancellationToken) -> Result<(), Failure> {
     let Some(mut run) = begin(deps, &job).await? else {
         return Ok(());
     };
@@ -34,7 +34,7 @@ pub async fn run(deps: &Deps, job: Arc<Job>, cancel: CancellationToken) -> Resul
 }
 
 /// Ends a run whose worker is gone: it panicked, or took longer than it may.
-pub async fn abandon(deps: &Deps, job: &Arc<Job>, failure: Failure) -> Result<(), Failure> {
+pub(super) async fn abandon(deps: &Deps, job: &Arc<Job>, failure: Failure) -> Result<(), Failure> {
     let Some(run) = runs::get(&deps.store.read()?, job.run)? else { return Ok(()) };
     let ended = end_failed(deps, job, run, failure, &Progress::default()).await;
     deps.board.end(job.run);

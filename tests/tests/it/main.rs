@@ -1,10 +1,11 @@
-//! The product tested from outside: the real binary, a simulated federation, the HTTP API.
+//! The product tested from outside: the real binary, a simulated federation, the HTTP API. One
+//! binary, so that the tests are linked once.
 
 #![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "helpers of tests are tests too"
+    reason = "a test fails by panicking"
 )]
 
 mod brakes;
@@ -21,5 +22,6 @@ mod strategies;
 mod tenants;
 mod three_way;
 mod thresholds;
+mod tidy;
 mod undo;
 mod values;
