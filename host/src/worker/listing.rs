@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::setup::{EntitySetup, Setup};
 use super::stage::Stage;
 use super::{Deps, Failure};
-use crate::model::plan::PlanPage;
+use crate::model::plan::{PlanFailure, PlanPage};
 use crate::model::remote::PageRequest;
 use crate::model::run::Counts;
 use crate::model::{Mode, RemotePage};
@@ -172,9 +172,9 @@ impl Reader<'_> {
             );
             return Err(Failure::new("listing.loops", message).at_page(page));
         }
-        listing.nameless |= draft.nameless;
-        let rejects = draft.page.failures.len() as u64;
-        listing.rows += draft.page.listed + rejects;
+        listing.rows += draft.page.listed;
+        let nameless = |failure: &PlanFailure| failure.external_id.trim().is_empty();
+        listing.nameless |= draft.page.failures.iter().any(nameless);
         listing.moved |= draft.repeated > 0 && listing.total.is_none();
         let page: PlanPage = decide(self.entity, &self.setup.strategies, draft).await;
         add(&mut self.counts, &page.counts);

@@ -41,8 +41,6 @@ pub(super) struct Draft {
     pub news: bool,
     /// Rows that an earlier page had named already.
     pub repeated: u64,
-    /// A row without an id: who is absent cannot be told.
-    pub nameless: bool,
 }
 
 /// Plans the pages of one entity, one after the other.
@@ -71,8 +69,7 @@ impl Planner {
         draft.page.counts.fetched = (remote.rows.len() + remote.rejects.len()) as u64;
         for reject in remote.rejects {
             let external_id = reject.id.unwrap_or_default();
-            draft.nameless |= external_id.is_empty();
-            draft.news |= external_id.is_empty() || self.seen.ids.insert(&[&external_id]);
+            self.put_aside(&external_id, &mut draft);
             draft.page.failures.push(PlanFailure {
                 external_id,
                 stage: "fetch".to_owned(),
@@ -87,14 +84,22 @@ impl Planner {
             match bound.map(row) {
                 Ok(row) => mapped.push(row),
                 Err(invalid) => {
-                    draft.nameless |= invalid.external_id.is_empty();
-                    draft.news |= self.seen.ids.insert(&[&invalid.external_id]);
+                    self.put_aside(&invalid.external_id, &mut draft);
                     draft.page.failures.push(invalid_failure(invalid));
                 }
             }
         }
         self.rows(mapped, &mut draft)?;
         Ok(draft)
+    }
+
+    /// Counts a row that goes to quarantine as listed; one without an id cannot be told from others.
+    fn put_aside(&mut self, external_id: &str, draft: &mut Draft) {
+        let nameless = external_id.trim().is_empty();
+        let new = nameless || self.seen.ids.insert(&[external_id]);
+        draft.news |= new;
+        draft.page.listed += u64::from(new);
+        draft.repeated += u64::from(!new);
     }
 
     fn rows(&mut self, mut rows: Vec<Mapped>, draft: &mut Draft) -> Result<(), store::Error> {

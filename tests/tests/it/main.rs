@@ -1,4 +1,6 @@
-//! The integration tests, in one binary so that they are linked once.
+//! The product tested from outside: the real binary, a simulated federation, the HTTP API. One
+//! binary, so that the tests are linked once.
+
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -6,4 +8,20 @@
     reason = "a test fails by panicking"
 )]
 
+mod brakes;
+mod dry_run;
+mod feed;
+mod fixture;
+mod inbox;
+mod matching;
+mod presence;
+mod records;
+mod requests;
+mod smoke;
+mod strategies;
+mod tenants;
+mod three_way;
+mod thresholds;
 mod tidy;
+mod undo;
+mod values;
