@@ -80,32 +80,31 @@ async fn execute(
     };
     let mut outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(failure) => return Err(with_requests(deps, job, run, &setup, failure, progress).await),
+        Err(failure) => return Err(with_requests(deps, job, run, &setup, failure).await),
     };
     progress.phase("plan");
     outcome.stage.flush().await?;
     outcome.stage.settle().await?;
-    let verdict = judge(deps, run, &setup, &outcome, approved)?;
-    let finished = finished_run(deps, run, &outcome, &verdict, progress).await?;
-    let plan = plan(deps, job, &setup, &outcome, finished, progress)?;
-    progress.phase("commit");
-    match verdict {
+    let verdict = match judge(deps, run, &setup, &outcome, approved)? {
         Verdict::Abort(failure) => {
-            Err(with_requests(deps, job, run, &setup, failure, progress).await)
+            return Err(with_requests(deps, job, run, &setup, failure).await);
         }
-        Verdict::Hold { .. } => Ok(commit::hold(plan).await?),
-        Verdict::Commit => {
-            let base = (*plan.run).clone();
-            let sound = outcome.sound;
-            let brakes = &deps.options.brakes;
-            let finish = |counts: &Counts| {
-                let status = status(counts, sound, brakes);
-                Run { counts: *counts, status, ..base.clone() }
-            };
-            rounds::commit(deps, &setup, &mut outcome.stage, plan, finish).await?;
-            Ok(())
-        }
+        verdict => verdict,
+    };
+    let finished = finished_run(deps, run, &outcome, &verdict, progress).await?;
+    let plan = plan(deps, job, &setup, &outcome, finished, progress);
+    progress.phase("commit");
+    if matches!(verdict, Verdict::Hold { .. }) {
+        return Ok(commit::hold(plan).await?);
     }
+    let base = (*plan.run).clone();
+    let (sound, brakes) = (outcome.sound, &deps.options.brakes);
+    let finish = |counts: &Counts| {
+        let status = status(counts, sound, brakes);
+        Run { counts: *counts, status, ..base.clone() }
+    };
+    rounds::commit(deps, &setup, &mut outcome.stage, plan, finish).await?;
+    Ok(())
 }
 
 /// What reading all entities gave: the plan, staged.
@@ -325,12 +324,12 @@ fn plan(
     outcome: &Outcome,
     mut run: Run,
     progress: &Progress,
-) -> Result<Plan, Failure> {
+) -> Plan {
     let (logs, phases) = progress.take();
     run.phases = phases;
     let id = run.id;
     let page: PageSource = Arc::new(move |store, page| staging::page(store, id, page));
-    Ok(Plan {
+    Plan {
         store: deps.store.clone(),
         org: job.org_no,
         connection: Arc::clone(&setup.connection),
@@ -342,38 +341,30 @@ fn plan(
         run: Arc::new(run),
         requests: Arc::new(setup.requests.take()),
         logs: Arc::new(logs),
-    })
+    }
 }
 
-/// Ends a run that got as far as talking to the remote system: its requests go into the history.
+/// Keeps the requests of a run that got as far as talking to the remote system and goes no further.
 async fn with_requests(
     deps: &Deps,
     job: &Arc<Job>,
-    run: &mut Run,
+    run: &Run,
     setup: &Setup,
     failure: Failure,
-    progress: &Progress,
 ) -> Failure {
-    let connector = setup::parties(&deps.store, job).map(|parties| parties.connector);
-    let failure = match connector {
-        Ok(connector) if failure.auth => {
-            Failure { status: setup::auth_status(&connector), ..failure }
-        }
-        _ => failure,
-    };
-    let lines = setup.requests.take();
-    for line in lines.iter().rev().take(1) {
-        progress.line("info", "host", &format!("last request: {line}"));
-    }
-    run.phases.clear();
-    let id = run.id;
+    let (lines, id) = (setup.requests.take(), run.id);
     let kept = deps.store.write(move |txn| -> Result<(), store::Error> {
         runs::append_requests(txn, id, 0, &lines)
     });
     if let Err(error) = kept.await {
         tracing::error!(%error, run = %id, "cannot keep the request list");
     }
-    failure
+    match setup::parties(&deps.store, job) {
+        Ok(parties) if failure.auth => {
+            Failure { status: setup::auth_status(&parties.connector), ..failure }
+        }
+        _ => failure,
+    }
 }
 
 async fn end_failed(
