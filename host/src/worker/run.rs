@@ -90,9 +90,7 @@ async fn execute(
     progress.phase("commit");
     let plan = plan(deps, job, &setup, &outcome, finished, progress)?;
     match verdict {
-        Verdict::Abort(failure) => {
-            Err(with_requests(deps, job, run, &setup, failure, progress).await)
-        }
+        Verdict::Abort(_) => Ok(commit::abort(plan).await?),
         Verdict::Hold { .. } => Ok(commit::hold(plan).await?),
         Verdict::Commit => {
             let base = (*plan.run).clone();
@@ -292,6 +290,12 @@ async fn finished_run(
     if let Verdict::Hold { reason } = verdict {
         finished.status = RunStatus::Held;
         finished.held_reason = Some(reason.clone());
+    }
+    if let Verdict::Abort(failure) = verdict {
+        finished.status = failure.status;
+        finished.counts = planned_only(outcome.counts);
+        finished.counts.quarantined = outcome.counts.quarantined;
+        push_error(deps, &mut finished, failure);
     }
     if finished.dry_run || finished.status == RunStatus::Held {
         let (store, id) = (deps.store.clone(), run.id);

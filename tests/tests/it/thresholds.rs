@@ -27,6 +27,22 @@ fn under_half_valid_aborts_and_applies_nothing() {
     assert!(message.contains('4') && message.contains("10"), "{message}");
     assert!(setup.records().is_empty());
     assert!(setup.host.changes(ORG, 0).is_empty());
+    // What a person needs to find the cause is kept.
+    let failures = setup.failures();
+    assert_eq!(failures.len(), 6, "{failures:#?}");
+    assert_eq!(failures[0]["runId"], run["syncId"]);
+    let requests = format!("/sync/status/{}/requests", run["syncId"].as_str().unwrap());
+    assert_eq!(setup.host.list(&requests).len(), 1);
+    assert!(!run["phases"].as_array().unwrap().is_empty(), "{run:#}");
+}
+
+#[test]
+fn a_dry_run_aborts_as_well_and_keeps_no_quarantine() {
+    let setup = Setup::new(&club(10, 6));
+    let run = setup.sync_with(json!({"dryRun": true}));
+    assert_eq!(run["status"], "failed", "{run:#}");
+    assert_counts(&run, json!({"invalid": 6, "quarantined": 6, "created": 0}));
+    assert!(setup.failures().is_empty());
 }
 
 #[test]
