@@ -18,7 +18,7 @@ use axum::extract::{Path, Query as Parameters, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 pub(super) fn row(read: &dyn Read, connector: &Connector) -> Result<Value, Problem> {
     let sealed = directory::credentials(read, connector.id, None)?;

@@ -137,6 +137,8 @@ pub(super) fn tally(page: &mut PlanPage) {
         // The record is there, untouched, in `unchanged` as well.
         counts.unchanged -= u64::from(failure.code == "strategy.failed").min(counts.unchanged);
     }
+    // Before the rows: one whose values stay counts as unchanged too, and is listed among them already.
+    let untouched = counts.unchanged;
     for row in &page.rows {
         match &row.action {
             Action::Create { .. } => counts.created += 1,
@@ -146,7 +148,7 @@ pub(super) fn tally(page: &mut PlanPage) {
     }
     let listed_rows = page.rows.iter().filter(|row| !matches!(row.action, Action::Absent { .. }));
     let failed_later = page.failures.len() as u64 - counts.invalid;
-    counts.valid = listed_rows.count() as u64 + counts.unchanged + failed_later;
+    counts.valid = listed_rows.count() as u64 + untouched + failed_later;
     page.counts = counts;
 }
 

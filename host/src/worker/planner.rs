@@ -213,7 +213,9 @@ impl Planner {
             }
             return match self.matcher.find(read, &self.setup, &remote, values)? {
                 Match::New { match_keys } => {
-                    let action = Action::Create { match_keys };
+                    let absent = (0..).zip(values).filter(|(_, value)| **value == Value::Absent);
+                    let absent = absent.map(|(at, _)| at).collect();
+                    let action = Action::Create { match_keys, absent };
                     Ok(Planned::Row(PlanRow { external_id, remote, action }, Vec::new()))
                 }
                 Match::Ambiguous(message) => {
