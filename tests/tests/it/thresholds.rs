@@ -216,6 +216,27 @@ fn a_failure_closes_by_itself_when_the_record_passes_later() {
 }
 
 #[test]
+fn a_failure_closes_when_its_record_has_left_the_listing() {
+    let mut rows = club(6, 1);
+    rows[1].as_object_mut().unwrap().remove("memberId");
+    let setup = Setup::new(&rows);
+    setup.sync();
+    let failures = setup.failures();
+    assert_eq!(failures.len(), 2, "{failures:#?}");
+    // Gone from a listing that was not whole it may be there all the same.
+    setup.sim.set_members(CLUB, &rows[1..]);
+    setup.sync();
+    assert_eq!(setup.failures().len(), 2);
+    setup.sim.set_members(CLUB, &rows[2..]);
+    assert_counts(&setup.synced(), json!({"unchanged": 4, "quarantined": 0}));
+    assert!(setup.failures().is_empty(), "{:#?}", setup.failures());
+    for failure in failures {
+        let path = format!("/sync/failures/{}", failure["id"].as_str().unwrap());
+        assert!(setup.host.get(&path)["resolvedAt"].is_string());
+    }
+}
+
+#[test]
 fn a_bad_join_date_is_left_out_and_the_member_stays() {
     let row = member(1, json!({"joinDate": "long ago"}));
     let setup = Setup::new(&[row, member(2, json!({}))]);
