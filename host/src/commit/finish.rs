@@ -1,12 +1,14 @@
 //! How a run ends: its row, its job, its request list, the watermark and the connection's health, together.
 
 use super::{EntityPlan, Error, Plan};
+use crate::clock;
 use crate::model::directory::Connection;
 use crate::model::job::{Job, JobState};
-use crate::model::run::Run;
+use crate::model::run::{PhaseTiming, Run};
 use crate::model::{OrgNo, RunStatus};
 use crate::store::{Store, Txn, directory, failures, jobs, runs};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The job must still be the caller's: claimed by nobody else since, and not ended.
 pub(super) fn check_fence(txn: &Txn, job: &Job) -> Result<(), Error> {
@@ -17,12 +19,16 @@ pub(super) fn check_fence(txn: &Txn, job: &Job) -> Result<(), Error> {
 }
 
 /// Ends a run whose effects are in the same transaction.
-pub(super) fn end(txn: &Txn, plan: &Plan) -> Result<(), Error> {
+pub(super) fn end(txn: &Txn, plan: &Plan, started: Instant) -> Result<(), Error> {
     for entity in plan.entities.iter() {
         keep_watermark(txn, plan, entity)?;
     }
     runs::delete_plan(txn, plan.run.id)?;
-    close(txn, plan.org, &plan.job, &plan.run, &plan.requests, &plan.logs)
+    let mut run = (*plan.run).clone();
+    run.completed_at = Some(clock::to_millis(plan.clock.now()));
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    run.phases.push(PhaseTiming { phase: "commit".to_owned(), millis });
+    close(txn, plan.org, &plan.job, &run, &plan.requests, &plan.logs)
 }
 
 fn keep_watermark(txn: &Txn, plan: &Plan, entity: &EntityPlan) -> Result<(), Error> {

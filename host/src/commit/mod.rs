@@ -14,6 +14,7 @@ pub use finish::{abort, hold, note_failure};
 pub use person::{Edited, PersonError, create, edit, name_of, resolve};
 pub use undo::{UndoReport, undo};
 
+use crate::clock::Clock;
 use crate::model::directory::Connection;
 use crate::model::ids::EntityNo;
 use crate::model::job::Job;
@@ -29,6 +30,7 @@ use crate::store::records::ChangeKind;
 use crate::store::runs::{Outcome, RecordOutcome};
 use crate::store::{self, Store, Txn, failures, runs};
 use std::sync::Arc;
+use std::time::Instant;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -78,6 +80,8 @@ pub struct Plan {
     pub run: Arc<Run>,
     /// Milliseconds since the epoch: the time of everything that the commit writes.
     pub at: i64,
+    /// Tells when the run ended.
+    pub clock: Clock,
     pub requests: Arc<Vec<serde_json::Value>>,
     pub logs: Arc<Vec<serde_json::Value>>,
 }
@@ -120,6 +124,7 @@ pub async fn apply(plan: Plan) -> Result<(), Error> {
 }
 
 fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
+    let started = Instant::now();
     finish::check_fence(txn, &plan.job)?;
     let mut work = Work {
         txn,
@@ -137,7 +142,7 @@ fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
         return Err(Error::Moved(work.moved));
     }
     work.feed.flush(txn)?;
-    finish::end(txn, plan)
+    finish::end(txn, plan, started)
 }
 
 /// One commit in progress.

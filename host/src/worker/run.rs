@@ -87,8 +87,8 @@ async fn execute(
     outcome.stage.settle().await?;
     let verdict = judge(deps, run, &setup, &outcome, approved)?;
     let finished = finished_run(deps, run, &outcome, &verdict, progress).await?;
-    progress.phase("commit");
     let plan = plan(deps, job, &setup, &outcome, finished, progress)?;
+    progress.phase("commit");
     match verdict {
         Verdict::Abort(_) => Ok(commit::abort(plan).await?),
         Verdict::Hold { .. } => Ok(commit::hold(plan).await?),
@@ -342,6 +342,7 @@ fn plan(
         page,
         job: Arc::clone(job),
         at: clock::to_millis(deps.clock.now()),
+        clock: deps.clock.clone(),
         run: Arc::new(run),
         requests: Arc::new(setup.requests.take()),
         logs: Arc::new(logs),
