@@ -6,7 +6,7 @@ use crate::model::directory::Connection;
 use crate::model::job::{Job, JobState};
 use crate::model::run::{PhaseTiming, Run};
 use crate::model::{OrgNo, RunStatus};
-use crate::store::{Store, Txn, directory, jobs, runs};
+use crate::store::{Store, Txn, directory, failures, jobs, runs};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,6 +51,25 @@ pub async fn hold(plan: Plan) -> Result<(), Error> {
             for page in plan.entities.iter().flat_map(|entity| entity.pages.clone()) {
                 let bytes = (plan.page)(&plan.store, page)?.ok_or(Error::PlanGone(page))?;
                 runs::put_plan_page(txn, plan.run.id, page, &bytes)?;
+            }
+            close(txn, plan.org, &plan.job, &plan.run, &plan.requests, &plan.logs)
+        })
+        .await
+}
+
+/// Ends a run that applies nothing because of what it read; its quarantine is kept, and tells why.
+pub async fn abort(plan: Plan) -> Result<(), Error> {
+    let store = plan.store.clone();
+    store
+        .write_bulk(move |txn| {
+            check_fence(txn, &plan.job)?;
+            for entity in plan.entities.iter().filter(|_| !plan.run.dry_run) {
+                let scope = plan.scope(entity);
+                for page in entity.pages.clone() {
+                    for failure in &plan.read_page(page)?.failures {
+                        failures::record(txn, &scope, failure, plan.run.id, plan.at)?;
+                    }
+                }
             }
             close(txn, plan.org, &plan.job, &plan.run, &plan.requests, &plan.logs)
         })

@@ -10,7 +10,7 @@ mod person;
 mod undo;
 mod update;
 
-pub use finish::{hold, note_failure};
+pub use finish::{abort, hold, note_failure};
 pub use person::{Edited, PersonError, create, edit, name_of, resolve};
 pub use undo::{UndoReport, undo};
 

@@ -11,7 +11,7 @@ use crate::model::plan::{Action, PlanFailure, PlanPage, PlanRow, Resolution, Upd
 use crate::plugin::StrategySession;
 use crate::resolve::{self, Resolved};
 use crate::store::records;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Fills in every decision of the draft and counts what the page now would do.
 pub(super) async fn decide(setup: &EntitySetup, strategies: &[Strategy], draft: Draft) -> PlanPage {
@@ -125,6 +125,12 @@ pub(super) fn payload(fields: &[Field], row: &PlanRow) -> String {
 
 /// Counts what a page would do. Everything is derived from its rows but `fetched` and `warnings`.
 pub(super) fn tally(page: &mut PlanPage) {
+    // A row that was valid again and failed later has not passed.
+    if !page.passed.is_empty() {
+        let failed: HashSet<&str> =
+            page.failures.iter().map(|failure| failure.external_id.as_str()).collect();
+        page.passed.retain(|id| !failed.contains(id.as_str()));
+    }
     let mut counts = crate::model::run::Counts {
         fetched: page.counts.fetched,
         warnings: page.counts.warnings,

@@ -1,4 +1,4 @@
-//! Who is gone: the linked records that a complete listing did not name.
+//! Who is gone: the linked records, and those in quarantine, that a complete listing did not name.
 
 use super::decide::tally;
 use super::listing::{self, Read};
@@ -80,8 +80,27 @@ fn absent(
             pages.push(std::mem::take(&mut page));
         }
     }
+    page.passed = gone_from_quarantine(&read, setup, seen)?;
     pages.push(page);
-    pages.retain(|page| !page.rows.is_empty());
+    pages.retain(|page| !page.rows.is_empty() || !page.passed.is_empty());
     pages.iter_mut().for_each(tally);
     Ok(pages)
+}
+
+/// What was put aside and is not listed any more: nobody needs to look at it.
+fn gone_from_quarantine(
+    read: &dyn store::Read,
+    setup: &EntitySetup,
+    seen: &Seen,
+) -> Result<Vec<String>, store::Error> {
+    let scope = &setup.scope;
+    let mut gone = Vec::new();
+    for id in store::failures::open_ids(read, scope)? {
+        let link = links::get(read, scope.org, scope.connection, scope.entity, &id)?;
+        let listed = link.is_some_and(|link| seen.records.contains(&link.record));
+        if !listed && !seen.ids.contains(&[&id]) {
+            gone.push(id);
+        }
+    }
+    Ok(gone)
 }

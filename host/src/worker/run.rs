@@ -85,26 +85,24 @@ async fn execute(
     progress.phase("plan");
     outcome.stage.flush().await?;
     outcome.stage.settle().await?;
-    let verdict = match judge(deps, run, &setup, &outcome, approved)? {
-        Verdict::Abort(failure) => {
-            return Err(with_requests(deps, job, run, &setup, failure).await);
-        }
-        verdict => verdict,
-    };
+    let verdict = judge(deps, run, &setup, &outcome, approved)?;
     let finished = finished_run(deps, run, &outcome, &verdict, progress).await?;
     let plan = plan(deps, job, &setup, &outcome, finished, progress);
     progress.phase("commit");
-    if matches!(verdict, Verdict::Hold { .. }) {
-        return Ok(commit::hold(plan).await?);
+    match verdict {
+        Verdict::Abort(_) => Ok(commit::abort(plan).await?),
+        Verdict::Hold { .. } => Ok(commit::hold(plan).await?),
+        Verdict::Commit => {
+            let base = (*plan.run).clone();
+            let (sound, brakes) = (outcome.sound, &deps.options.brakes);
+            let finish = |counts: &Counts| {
+                let status = status(counts, sound, brakes);
+                Run { counts: *counts, status, ..base.clone() }
+            };
+            rounds::commit(deps, &setup, &mut outcome.stage, plan, finish).await?;
+            Ok(())
+        }
     }
-    let base = (*plan.run).clone();
-    let (sound, brakes) = (outcome.sound, &deps.options.brakes);
-    let finish = |counts: &Counts| {
-        let status = status(counts, sound, brakes);
-        Run { counts: *counts, status, ..base.clone() }
-    };
-    rounds::commit(deps, &setup, &mut outcome.stage, plan, finish).await?;
-    Ok(())
 }
 
 /// What reading all entities gave: the plan, staged.
@@ -291,6 +289,12 @@ async fn finished_run(
     if let Verdict::Hold { reason } = verdict {
         finished.status = RunStatus::Held;
         finished.held_reason = Some(reason.clone());
+    }
+    if let Verdict::Abort(failure) = verdict {
+        finished.status = failure.status;
+        finished.counts = planned_only(outcome.counts);
+        finished.counts.quarantined = outcome.counts.quarantined;
+        push_error(deps, &mut finished, failure);
     }
     if finished.dry_run || finished.status == RunStatus::Held {
         let (store, id) = (deps.store.clone(), run.id);

@@ -24,6 +24,8 @@ const POLL: Duration = Duration::from_millis(10);
 const DEADLINE: Duration = Duration::from_secs(60);
 /// What a list answers at most.
 const PAGE_ROWS: usize = 200;
+/// How much of an unwanted answer is shown.
+const SHOWN_CHARS_MAX: usize = 2_000;
 
 pub(crate) const ORG: &str = "club";
 pub(crate) const CLUB: &str = "club-1";
@@ -297,8 +299,9 @@ pub(crate) fn checked(method: &str, path: &str, answer: &Answer, status: u16) ->
     let body = String::from_utf8_lossy(&answer.body);
     assert!(
         answer.status == status,
-        "{method} {path} answers {}, not {status}: {body}",
-        answer.status
+        "{method} {path} answers {}, not {status}: {}",
+        answer.status,
+        body.chars().take(SHOWN_CHARS_MAX).collect::<String>()
     );
     if answer.body.is_empty() {
         return Value::Null;

@@ -232,3 +232,38 @@ fn another_policy_settles_what_was_held() {
     assert_eq!(setup.field("M-1", "email"), REMOTE);
     assert!(setup.inbox().is_empty(), "{:#?}", setup.inbox());
 }
+
+#[test]
+fn a_conflict_held_at_a_first_link_is_decided_like_any_other() {
+    let setup = Setup::with(&members(1), json!({}), json!({"strategy": "manual"}));
+    let fields = json!({
+        "firstName": "Aoife", "lastName": "Member1", "dateOfBirth": "1990-01-02", "email": LOCAL,
+    });
+    let body = json!({"entity": "member", "fields": fields});
+    setup
+        .host
+        .call("POST", &format!("/organizations/{ORG}/records"), &body, 201);
+    let run = setup.synced();
+    assert_counts(&run, json!({"linked": 1, "conflictsHeld": 1}));
+    assert_eq!(
+        setup.field("M-1", "phone"),
+        "087 555 0001",
+        "the rest proceeds"
+    );
+    let item = setup.inbox().remove(0);
+    assert_eq!(item["baseValue"], Value::Null);
+    assert_counts(&setup.synced(), json!({"conflictsHeld": 1, "linked": 0}));
+    assert_eq!(setup.inbox()[0]["id"], item["id"]);
+    resolve(&setup, &item, json!({"choice": "local"}), 200);
+    assert_counts(
+        &setup.synced(),
+        json!({"conflictsDetected": 0, "updated": 0}),
+    );
+    assert_eq!(setup.field("M-1", "email"), LOCAL);
+    setup.sim.patch_member("M-1", json!({"email": REMOTE}));
+    let run = setup.synced();
+    assert_eq!(
+        setup.conflicts_of(&run)[0]["baseValue"],
+        "member1@example.ie"
+    );
+}

@@ -15,6 +15,7 @@ mod fixture;
 mod inbox;
 mod matching;
 mod presence;
+mod races;
 mod records;
 mod requests;
 mod smoke;

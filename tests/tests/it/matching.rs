@@ -187,3 +187,35 @@ fn two_people_of_one_name_and_birthday_in_one_listing_are_two_records() {
     assert_counts(&setup.synced(), json!({"created": 2}));
     assert_counts(&setup.synced(), json!({"unchanged": 2}));
 }
+
+#[test]
+fn each_connection_keeps_bases_of_its_own() {
+    let setup = Setup::new(&members(1));
+    let (csv, _) = csv_connection(&setup);
+    setup.synced();
+    assert_counts(&setup.host.sync(ORG, &csv, json!({})), json!({"linked": 1}));
+    // The file brings a new value first; the list, which follows, has come to the same one.
+    setup
+        .sim
+        .patch_member("M-1", json!({"email": "new@example.ie"}));
+    assert_counts(
+        &setup.host.sync(ORG, &csv, json!({})),
+        json!({"updated": 1}),
+    );
+    let run = setup.synced();
+    assert_counts(
+        &run,
+        json!({"unchanged": 1, "updated": 0, "conflictsDetected": 0}),
+    );
+    // Both agree now; the next change of either is taken without a conflict.
+    setup
+        .sim
+        .patch_member("M-1", json!({"email": "newer@example.ie"}));
+    assert_counts(
+        &setup.synced(),
+        json!({"updated": 1, "conflictsDetected": 0}),
+    );
+    let run = setup.host.sync(ORG, &csv, json!({}));
+    assert_counts(&run, json!({"unchanged": 1, "conflictsDetected": 0}));
+    assert_eq!(setup.field("M-1", "email"), "newer@example.ie");
+}

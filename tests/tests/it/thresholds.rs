@@ -27,6 +27,22 @@ fn under_half_valid_aborts_and_applies_nothing() {
     assert!(message.contains('4') && message.contains("10"), "{message}");
     assert!(setup.records().is_empty());
     assert!(setup.host.changes(ORG, 0).is_empty());
+    // What a person needs to find the cause is kept.
+    let failures = setup.failures();
+    assert_eq!(failures.len(), 6, "{failures:#?}");
+    assert_eq!(failures[0]["runId"], run["syncId"]);
+    let requests = format!("/sync/status/{}/requests", run["syncId"].as_str().unwrap());
+    assert_eq!(setup.host.list(&requests).len(), 1);
+    assert!(!run["phases"].as_array().unwrap().is_empty(), "{run:#}");
+}
+
+#[test]
+fn a_dry_run_aborts_as_well_and_keeps_no_quarantine() {
+    let setup = Setup::new(&club(10, 6));
+    let run = setup.sync_with(json!({"dryRun": true}));
+    assert_eq!(run["status"], "failed", "{run:#}");
+    assert_counts(&run, json!({"invalid": 6, "quarantined": 6, "created": 0}));
+    assert!(setup.failures().is_empty());
 }
 
 #[test]
@@ -197,6 +213,27 @@ fn a_failure_closes_by_itself_when_the_record_passes_later() {
     let path = format!("/sync/failures/{}", failure["id"].as_str().unwrap());
     let closed = setup.host.get(&path);
     assert!(closed["resolvedAt"].is_string(), "{closed:#}");
+}
+
+#[test]
+fn a_failure_closes_when_its_record_has_left_the_listing() {
+    let mut rows = club(6, 1);
+    rows[1].as_object_mut().unwrap().remove("memberId");
+    let setup = Setup::new(&rows);
+    setup.sync();
+    let failures = setup.failures();
+    assert_eq!(failures.len(), 2, "{failures:#?}");
+    // Gone from a listing that was not whole it may be there all the same.
+    setup.sim.set_members(CLUB, &rows[1..]);
+    setup.sync();
+    assert_eq!(setup.failures().len(), 2);
+    setup.sim.set_members(CLUB, &rows[2..]);
+    assert_counts(&setup.synced(), json!({"unchanged": 4, "quarantined": 0}));
+    assert!(setup.failures().is_empty(), "{:#?}", setup.failures());
+    for failure in failures {
+        let path = format!("/sync/failures/{}", failure["id"].as_str().unwrap());
+        assert!(setup.host.get(&path)["resolvedAt"].is_string());
+    }
 }
 
 #[test]
