@@ -7,5 +7,14 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod cli;
+mod crash;
+mod faults;
 mod fixture;
+mod laws;
+mod listings;
+mod plugins;
+mod rig;
+mod secrets;
 mod smoke;
+mod startup;
