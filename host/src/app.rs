@@ -78,6 +78,14 @@ pub async fn init(config: &Config, data_dir: &Path) -> Result<Initialised, Error
     Ok(Initialised { data_dir, key_file, token: secret.expose().clone() })
 }
 
+/// Adds an API token to a data directory that no server has open. It is returned this once and stored as a hash.
+pub async fn add_token(config: &Config, data_dir: &Path, token: Token) -> Result<String, Error> {
+    let (store, _) = open_aside(config, data_dir).await?;
+    let (secret, hash) = TokenHash::generate()?;
+    store.write(move |txn| directory::put_token(txn, hash.as_bytes(), &token)).await?;
+    Ok(secret.expose().clone())
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct StartOptions {
     /// Approve plugin files without asking and reload them on change.
@@ -102,12 +110,7 @@ pub async fn start(
     data_dir: &Path,
     options: StartOptions,
 ) -> Result<Running, Error> {
-    let key_file = config.key_file(data_dir);
-    let opened = {
-        let (dir, store_options) = (data_dir.to_owned(), store_options(&config));
-        tokio::task::spawn_blocking(move || open(&dir, &key_file, &store_options))
-    };
-    let (store, key) = opened.await.map_err(|error| store::Error::Storage(error.to_string()))??;
+    let (store, key) = open_aside(&config, data_dir).await?;
     let plugins = plugins(&config, data_dir, &options).await?;
     let egress = Egress::new(egress_options(&config)?, Clock::system());
     let limits = api_limits(&config);
@@ -159,6 +162,14 @@ impl Running {
         let _ = self.working.await;
         let _ = tokio::time::timeout(self.drain_max, self.serving).await;
     }
+}
+
+/// Opens a data directory off the async threads.
+async fn open_aside(config: &Config, data_dir: &Path) -> Result<(Store, MasterKey), Error> {
+    let (dir, key_file) = (data_dir.to_owned(), config.key_file(data_dir));
+    let options = store_options(config);
+    let opened = tokio::task::spawn_blocking(move || open(&dir, &key_file, &options));
+    opened.await.map_err(|error| store::Error::Storage(error.to_string()))?
 }
 
 fn open(

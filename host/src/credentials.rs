@@ -18,52 +18,59 @@ pub enum Error {
     Wrong(String),
 }
 
-/// What `credentials` may hold. Deliberately without `Debug` and `Serialize`.
+/// What `credentials` may hold, whatever the auth type.
+const MEMBERS: [&str; 10] = [
+    "apiKey",
+    "username",
+    "password",
+    "token",
+    "clientId",
+    "clientSecret",
+    "accessToken",
+    "refreshToken",
+    "webhookSecret",
+    "webhookSecretPrevious",
+];
+
+/// What requests are authenticated with. Deliberately without `Debug` and `Serialize`.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Body {
     api_key: Option<String>,
     username: Option<String>,
     password: Option<String>,
     token: Option<String>,
-    client_id: Option<String>,
-    client_secret: Option<String>,
     access_token: Option<String>,
-    refresh_token: Option<String>,
-    webhook_secret: Option<String>,
-    webhook_secret_previous: Option<String>,
 }
 
-/// Whether `json` is what a connector with this auth type needs; says which member is missing or unknown.
+/// Whether `json` is what a connector with this auth type needs; says which member is missing or unknown, and never
+/// repeats a value.
 pub fn check(auth_type: AuthType, json: &serde_json::Value) -> Result<(), Error> {
-    let body: Body = serde_json::from_value(json.clone())
-        .map_err(|error| Error::Wrong(without_values(&error.to_string())))?;
-    let needs = |member: &str, value: &Option<String>| match value {
-        Some(text) if !text.is_empty() => Ok(()),
-        _ => Err(Error::Wrong(format!("`{member}` is missing"))),
+    let wrong = |message: String| Err(Error::Wrong(message));
+    let Some(object) = json.as_object() else {
+        return wrong("credentials are an object of texts".to_owned());
     };
-    match auth_type {
-        AuthType::ApiKey => needs("apiKey", &body.api_key),
-        AuthType::Basic => {
-            needs("username", &body.username)?;
-            needs("password", &body.password)
+    for (member, value) in object {
+        if !MEMBERS.contains(&member.as_str()) {
+            return wrong(format!("unknown field `{member}`: known are {}", MEMBERS.join(", ")));
         }
-        AuthType::Bearer => needs("token", &body.token),
-        AuthType::OAuth2 => {
-            needs("clientId", &body.client_id)?;
-            needs("clientSecret", &body.client_secret)
+        if !value.is_string() && !value.is_null() {
+            return wrong(format!("`{member}` must be a text"));
         }
-        AuthType::None => Ok(()),
     }
-}
-
-/// The decoder's message without the part that may repeat a value.
-fn without_values(message: &str) -> String {
-    if message.starts_with("unknown field") || message.starts_with("missing field") {
-        let end = message.find(" at line").unwrap_or(message.len());
-        message.get(..end).unwrap_or_default().to_owned()
-    } else {
-        "credentials are an object of texts".to_owned()
+    let needed: &[&str] = match auth_type {
+        AuthType::ApiKey => &["apiKey"],
+        AuthType::Basic => &["username", "password"],
+        AuthType::Bearer => &["token"],
+        AuthType::OAuth2 => &["clientId", "clientSecret"],
+        AuthType::None => &[],
+    };
+    let blank = |member: &&&str| {
+        object.get(**member).and_then(serde_json::Value::as_str).unwrap_or_default().is_empty()
+    };
+    match needed.iter().find(blank) {
+        Some(member) => wrong(format!("`{member}` is missing")),
+        None => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod credentials;
+pub mod demo;
 pub mod detect;
 pub mod egress;
 pub mod error;

@@ -18,7 +18,7 @@ use axum::extract::{Path, Query as Parameters, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 pub(super) fn row(read: &dyn Read, connector: &Connector) -> Result<Value, Problem> {
     let sealed = directory::credentials(read, connector.id, None)?;
@@ -118,7 +118,7 @@ fn new_connector(txn: &Txn, wanted: &Wanted, now: i64) -> Result<Connector, Prob
         federation_code: wanted.federation_code.clone().unwrap_or_default(),
         plugin: wanted.plugin.clone().unwrap_or_default(),
         auth_type: wanted.auth_type.unwrap_or(AuthType::None),
-        endpoints: wanted.endpoints.clone().unwrap_or_else(BTreeMap::new),
+        endpoints: wanted.endpoints.clone().unwrap_or_default(),
         config: wanted.config.clone().unwrap_or_else(|| json!({})),
         sync_config: wanted.sync_config.clone().unwrap_or_else(sync_default),
         template_id: wanted.template_id.flatten(),

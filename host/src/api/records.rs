@@ -83,7 +83,6 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let query = Query::new(parameters, &["entity", "status", "q"])?;
     let entity = query.get("entity").map(str::to_owned);
-    let entity = entity.ok_or_else(|| Problem::invalid_at("?entity", "is missing"))?;
     let status = match query.get("status") {
         None => None,
         Some("active") => Some(RecordStatus::Active),
@@ -94,7 +93,12 @@ pub(super) async fn list(
     let (limit, after) = (query.limit()?, query.cursor::<RecordId>()?);
     api.read(move |read, store| {
         let organization = organizations::find(read, &org)?;
-        let Some(entity) = store.entity(&entity) else { return Ok(page(Vec::new(), None)) };
+        let known = entity.as_deref().map(|name| store.entity(name));
+        let entity = match known {
+            None => None,
+            Some(Some(entity)) => Some(entity),
+            Some(None) => return Ok(page(Vec::new(), None)),
+        };
         let (mut items, mut last, mut more) = (Vec::new(), None, false);
         rows::scan(read, store, organization.no, entity, after, &mut |record| {
             let wanted = status.is_none_or(|status| record.status == status)

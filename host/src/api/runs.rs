@@ -257,8 +257,7 @@ fn newer_run(read: &dyn Read, org: OrgNo, held: &Run) -> Result<Option<RunId>, P
         if run.id <= held.id {
             return ControlFlow::Break(());
         }
-        let applied = matches!(run.status, RunStatus::Completed | RunStatus::Partial);
-        if run.connection == held.connection && applied && !run.dry_run {
+        if run.connection == held.connection && run.took_effect() {
             newer = Some(run.id);
         }
         ControlFlow::Continue(())

@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    changes, check_config, conflict, connector, failure, init, org, plugin, record, runs, serve,
-    sync,
+    changes, check_config, conflict, connector, demo, failure, init, org, plugin, record, runs,
+    serve, sync,
 };
 use crate::config::Flag;
 use clap::{Args, Parser, Subcommand};
@@ -75,6 +75,8 @@ pub(super) enum Command {
     Init(init::InitArgs),
     /// Run the server
     Serve(serve::ServeArgs),
+    /// Watch a built-in federation sync: two runs with conflicts, a summary, then a server to explore
+    Demo(demo::DemoArgs),
     /// Print every setting with its origin
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the version
@@ -125,6 +127,7 @@ impl Command {
         match self {
             Command::Init(args) => args.data_dir.clone(),
             Command::Serve(args) => args.data_dir.clone(),
+            Command::Demo(args) => args.data_dir.clone(),
             Command::CheckConfig(args) => args.data_dir.clone(),
             _ => None,
         }
@@ -139,7 +142,13 @@ impl Command {
     }
 
     pub(super) fn serves(&self) -> bool {
-        matches!(self, Command::Serve(_))
+        matches!(self, Command::Serve(_) | Command::Demo(_))
+    }
+
+    /// Whether the data directory of the environment is meant where none is named. The demo never takes it: it is
+    /// somebody's real one.
+    pub(super) fn takes_data_dir_of_environment(&self) -> bool {
+        !matches!(self, Command::Demo(_))
     }
 }
 

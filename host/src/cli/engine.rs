@@ -1,11 +1,14 @@
-//! The seam to the engine inside this process: what `init`, `serve` and `plugin inspect` call.
+//! The seam to the engine inside this process: what `init`, `serve`, `demo` and
+//! `plugin inspect` call.
 //!
 //! Owns the translation of the engine's errors into [`Problem`]s. Must not hold any logic.
 
 use super::problem::{Exit, Problem};
 use crate::app;
 pub(super) use crate::app::{Initialised, Running, StartOptions};
+use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::model::directory::Token;
 use crate::{plugin, store};
 use serde_json::Value;
 use std::path::Path;
@@ -14,6 +17,23 @@ pub(super) async fn init(config: &Config, data_dir: &Path) -> Result<Initialised
     app::init(config, data_dir)
         .await
         .map_err(|error| problem("cannot make the data directory", &error))
+}
+
+/// A token of a program: what it edits does not count as edited by a person.
+pub(super) async fn add_machine_token(
+    config: &Config,
+    data_dir: &Path,
+    name: &str,
+) -> Result<String, Problem> {
+    let created_at = clock::to_millis(Clock::system().now());
+    let token = Token {
+        name: name.to_owned(),
+        machine: true,
+        created_at,
+    };
+    app::add_token(config, data_dir, token)
+        .await
+        .map_err(|error| problem("cannot add a token to the data directory", &error))
 }
 
 pub(super) async fn start(
@@ -43,7 +63,9 @@ fn problem(message: &str, error: &app::Error) -> Problem {
         }
         app::Error::Vault(_) | app::Error::WrongKey(_) | app::Error::NoKeyCheck => (
             Exit::BadConfiguration,
-            Some("nothing was changed; give the server the key file that `init` made for this data directory"),
+            Some(
+                "nothing was changed; give the server the key file that `init` made for this data directory",
+            ),
         ),
         app::Error::Egress(_) | app::Error::Store(store::Error::NewerSchema { .. }) => {
             (Exit::BadConfiguration, None)

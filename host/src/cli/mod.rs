@@ -9,6 +9,7 @@ mod check_config;
 mod client;
 mod conflict;
 mod connector;
+mod demo;
 mod engine;
 mod failure;
 mod init;
@@ -127,9 +128,13 @@ fn execute(
         found.map(|(_, value)| PathBuf::from(value))
     };
     let Arguments { global, command } = arguments;
-    let data_dir = command
-        .data_dir()
-        .or_else(|| variable(config::DATA_DIR_VARIABLE));
+    let from_environment = || {
+        command
+            .takes_data_dir_of_environment()
+            .then(|| variable(config::DATA_DIR_VARIABLE))
+            .flatten()
+    };
+    let data_dir = command.data_dir().or_else(from_environment);
     let mut flags = global.flags();
     flags.extend(command.flags()?);
     let sources = Sources {
@@ -167,6 +172,7 @@ async fn dispatch(
     match command {
         Command::Init(_) => init::run(data_dir, session).await,
         Command::Serve(args) => serve::run(args, data_dir, session).await,
+        Command::Demo(args) => demo::run(args, session).await,
         Command::CheckConfig(_) => check_config::run(session),
         Command::Version => version::run(session),
         Command::Plugin { verb } => plugin::run(verb, session).await,

@@ -103,7 +103,7 @@ pub(super) async fn run(args: SyncArgs, session: &mut Session<'_>) -> Result<Exi
 }
 
 /// Polls the run until it has ended. A held run counts as ended: it waits for a person.
-async fn follow(client: &Client, id: &str, io: &mut Io<'_>) -> Result<Value, Problem> {
+pub(super) async fn follow(client: &Client, id: &str, io: &mut Io<'_>) -> Result<Value, Problem> {
     let path = format!("/sync/status/{}", segment(id));
     let mut progress = Progress::new(io.err_terminal);
     let mut millis = POLL_MILLIS_MIN;

@@ -100,8 +100,12 @@ impl Work<'_> {
         counts::add(txn, plan.org, None, entity.entity, count, active)?;
         counts::add(txn, plan.org, Some(connection), entity.entity, count, active)?;
         for ((_, row), id) in creates.iter().zip(&ids) {
-            let fields = entity.fields.iter().map(|name| &**name);
-            self.feed.push(txn, *id, ChangeKind::Created, fields)?;
+            let absent = match &row.action {
+                Action::Create { absent, .. } => absent.as_slice(),
+                Action::Update(_) | Action::Absent { .. } => &[],
+            };
+            let named = (0..).zip(entity.fields.iter()).filter(|(at, _)| !absent.contains(at));
+            self.feed.push(txn, *id, ChangeKind::Created, named.map(|(_, name)| &**name))?;
             outcomes.push(outcome(*id, row, ChangeKind::Created, 1));
         }
         Ok(())
@@ -118,7 +122,7 @@ impl Work<'_> {
         for ((_, row), id) in creates.iter().zip(ids) {
             let aliases = row.remote.aliases.iter();
             entries.extend(aliases.map(|(kind, value)| (kind.as_str(), value.as_str(), *id)));
-            if let Action::Create { match_keys } = &row.action {
+            if let Action::Create { match_keys, .. } = &row.action {
                 let keyed = match_keys.iter().filter_map(|(rule, key)| {
                     Some((kinds.get(usize::from(*rule))?.as_str(), key.as_str(), *id))
                 });

@@ -3,7 +3,7 @@
 //! Bases and links stay, so that the next sync does not do it again until the remote changes.
 
 use super::person::{Edited, PersonError, edit, name_of};
-use crate::model::{ModifiedBy, OrgNo, Record, RecordId, RecordStatus, RunId, RunStatus, Value};
+use crate::model::{ModifiedBy, OrgNo, Record, RecordId, RecordStatus, RunId, Value};
 use crate::store::records::{self, FieldHistory, HistoryEntry};
 use crate::store::runs::{self, Outcome, RecordOutcome};
 use crate::store::{self, Store, Txn};
@@ -31,7 +31,7 @@ pub fn undo(
     if let Some(who) = &target.undone_by {
         return Err(PersonError::Decided(format!("the run was undone by {who}")));
     }
-    if target.dry_run || !matches!(target.status, RunStatus::Completed | RunStatus::Partial) {
+    if !target.took_effect() {
         return Err(PersonError::Decided(format!("a run that is {} changed nothing", target.status)));
     }
     let mut pages = Vec::new();

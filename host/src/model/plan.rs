@@ -51,6 +51,8 @@ pub enum Action {
     Create {
         /// (number of the match rule, key), for the index.
         match_keys: Vec<(u8, String)>,
+        /// Fields that the remote did not name.
+        absent: Vec<u16>,
     },
     Update(Box<Update>),
     /// The listing was read to its end and did not name it.

@@ -197,3 +197,21 @@ pub struct PhaseTiming {
     pub phase: String,
     pub millis: u64,
 }
+
+impl Run {
+    /// Whether records changed, or may have: also a run that is called failed may have applied the smaller part.
+    pub fn took_effect(&self) -> bool {
+        let counts = &self.counts;
+        let applied = counts.created
+            + counts.updated
+            + counts.linked
+            + counts.deactivated
+            + counts.reactivated;
+        match self.status {
+            _ if self.dry_run => false,
+            RunStatus::Completed | RunStatus::Partial => true,
+            RunStatus::Failed => applied > 0,
+            _ => false,
+        }
+    }
+}

@@ -268,7 +268,7 @@ fn conflict(random: &mut Random, normalizer: &Normalizer) -> Conflict {
             _ => value(random, &texts, field_type),
         };
         let drawn = Conflict {
-            entity: "member".to_owned(),
+            entity: "entity".to_owned(),
             field: field.to_owned(),
             field_type,
             base,

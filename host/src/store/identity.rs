@@ -99,7 +99,7 @@ pub fn ensure_rules(
     }
     let normalizer = Normalizer::new(&have.region);
     let mut keys = Vec::new();
-    records::scan(txn, store, org, entity, None, &mut |record| {
+    records::scan(txn, store, org, Some(entity), None, &mut |record| {
         keys.extend(rule_keys(org, &index_now, &normalizer, &record));
         ControlFlow::Continue(())
     })?;

@@ -119,18 +119,20 @@ pub fn get(
     decode(store, id, &row).map(Some)
 }
 
-/// Records of an entity in the order of their ids, behind `after`, until `visit` breaks.
+/// Records of one entity or of all, in the order of their ids, behind `after`, until `visit` breaks.
 pub fn scan(
     read: &dyn Read,
     store: &Store,
     org: OrgNo,
-    entity: EntityNo,
+    entity: Option<EntityNo>,
     after: Option<RecordId>,
     visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let first = Key::org(org).u64(RecordId::new(entity, 0).0);
+    let bound = |other: u64, sequence: u64| {
+        Key::org(org).u64(entity.map_or(other, |entity| RecordId::new(entity, sequence).0))
+    };
+    let (first, last) = (bound(0, 0), bound(u64::MAX, u64::MAX));
     let from = after.map(|id| Key::org(org).u64(id.0));
-    let last = Key::org(org).u64(RecordId::new(entity, u64::MAX).0);
     let lower = match &from {
         Some(key) => Bound::Excluded(key.bytes()),
         None => Bound::Included(first.bytes()),

@@ -11,10 +11,10 @@ use crate::model::plan::{Action, PlanFailure, PlanPage, PlanRow, Resolution, Upd
 use crate::plugin::StrategySession;
 use crate::resolve::{self, Resolved};
 use crate::store::records;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Fills in every decision of the draft and counts what the page now would do.
-pub async fn decide(setup: &EntitySetup, strategies: &[Strategy], draft: Draft) -> PlanPage {
+pub(super) async fn decide(setup: &EntitySetup, strategies: &[Strategy], draft: Draft) -> PlanPage {
     let Draft { mut page, pending, .. } = draft;
     let mut by_strategy: BTreeMap<usize, Vec<Pending>> = BTreeMap::new();
     for question in pending {
@@ -115,7 +115,7 @@ fn existing(row: &PlanRow) -> Option<u64> {
 }
 
 /// The remote's side of a row as JSON text, without sensitive fields.
-pub fn payload(fields: &[Field], row: &PlanRow) -> String {
+pub(super) fn payload(fields: &[Field], row: &PlanRow) -> String {
     let values = records::decode_values(&row.remote.values).unwrap_or_default();
     let shown = fields.iter().zip(&values).filter(|(field, _)| !field.sensitive);
     let object: serde_json::Map<String, serde_json::Value> =
@@ -124,7 +124,7 @@ pub fn payload(fields: &[Field], row: &PlanRow) -> String {
 }
 
 /// Counts what a page would do. Everything is derived from its rows but `fetched` and `warnings`.
-pub fn tally(page: &mut PlanPage) {
+pub(super) fn tally(page: &mut PlanPage) {
     let mut counts = crate::model::run::Counts {
         fetched: page.counts.fetched,
         warnings: page.counts.warnings,
@@ -137,6 +137,8 @@ pub fn tally(page: &mut PlanPage) {
         // The record is there, untouched, in `unchanged` as well.
         counts.unchanged -= u64::from(failure.code == "strategy.failed").min(counts.unchanged);
     }
+    // Before the rows: one whose values stay counts as unchanged too, and is listed among them already.
+    let untouched = counts.unchanged;
     for row in &page.rows {
         match &row.action {
             Action::Create { .. } => counts.created += 1,
@@ -146,7 +148,7 @@ pub fn tally(page: &mut PlanPage) {
     }
     let listed_rows = page.rows.iter().filter(|row| !matches!(row.action, Action::Absent { .. }));
     let failed_later = page.failures.len() as u64 - counts.invalid;
-    counts.valid = listed_rows.count() as u64 + counts.unchanged + failed_later;
+    counts.valid = listed_rows.count() as u64 + untouched + failed_later;
     page.counts = counts;
 }
 

@@ -3,6 +3,7 @@
 use super::decide::tally;
 use super::listing::{self, Read};
 use super::planner::{self, Planned};
+use super::seen::Seen;
 use super::setup::EntitySetup;
 use super::stage::{Listing, Stage};
 use super::{Deps, Failure};
@@ -10,7 +11,6 @@ use crate::model::Mode;
 use crate::model::plan::PlanPage;
 use crate::model::run::Counts;
 use crate::store::{self, links};
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use std::sync::Arc;
 const PAGE_ROWS_MAX: usize = 1000;
 
 /// Whether absence from this listing means anything: it was read to its end, adds up, and claims to be whole.
-pub fn is_complete(entity: &EntitySetup, listing: &Listing) -> bool {
+pub(super) fn is_complete(entity: &EntitySetup, listing: &Listing) -> bool {
     let adds_up = listing.total.is_none_or(|total| total == listing.rows);
     adds_up && !listing.moved && entity.spec.complete_listing
 }
 
 /// Whether the listing contradicts itself. (A connector whose listings are never whole contradicts nothing.)
-pub fn adds_up(entity: &EntitySetup, listing: &Listing) -> bool {
+pub(super) fn adds_up(entity: &EntitySetup, listing: &Listing) -> bool {
     entity.request.mode == Mode::Ids
         || !listing.moved && listing.total.is_none_or(|total| total == listing.rows)
 }
 
 /// Plans the deactivations, where the listing allows any.
-pub async fn plan(
+pub(super) async fn plan(
     deps: &Deps,
     entity: &Arc<EntitySetup>,
     mut read: Read,
@@ -43,7 +43,7 @@ pub async fn plan(
     }
     let (store, setup) = (deps.store.clone(), Arc::clone(entity));
     let found = tokio::task::spawn_blocking(move || {
-        let pages = absent(&store, &setup, &read.planner.seen.records, &read.planner.seen.ids);
+        let pages = absent(&store, &setup, &read.planner.seen);
         (read, pages)
     });
     let (back, pages) = found.await.map_err(Failure::panicked)?;
@@ -58,15 +58,14 @@ pub async fn plan(
 fn absent(
     store: &store::Store,
     setup: &EntitySetup,
-    seen: &HashSet<u64>,
-    put_aside: &HashSet<String>,
+    seen: &Seen,
 ) -> Result<Vec<PlanPage>, store::Error> {
     let read = store.read()?;
     let scope = &setup.scope;
     let mut missing = Vec::new();
     links::scan(&read, scope.org, scope.connection, scope.entity, &mut |id, link| {
         // A row that is in quarantine is there, however malformed.
-        if link.present && !seen.contains(&link.record) && !put_aside.contains(id) {
+        if link.present && !seen.records.contains(&link.record) && !seen.ids.contains(&[id]) {
             missing.push((id.to_owned(), link));
         }
         ControlFlow::Continue(())

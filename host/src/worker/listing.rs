@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::setup::{EntitySetup, Setup};
 use super::stage::Stage;
 use super::{Deps, Failure};
-use crate::model::plan::PlanPage;
+use crate::model::plan::{PlanFailure, PlanPage};
 use crate::model::remote::PageRequest;
 use crate::model::run::Counts;
 use crate::model::{Mode, RemotePage};
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What reading one entity gave.
-pub struct Read {
+pub(super) struct Read {
     pub planner: Planner,
     pub counts: Counts,
     pub modified_max: Option<i64>,
@@ -41,7 +41,7 @@ struct Source {
 type Fetch = JoinHandle<(Source, Result<RemotePage, plugin::Error>)>;
 type Plan = JoinHandle<(Planner, Result<Draft, store::Error>)>;
 
-pub async fn read(
+pub(super) async fn read(
     deps: &Deps,
     setup: &Arc<Setup>,
     entity: &Arc<EntitySetup>,
@@ -102,16 +102,17 @@ impl Reader<'_> {
         let mut fetched: Option<(RemotePage, Place)> = None;
         let mut place = Place::default();
         loop {
-            // Neither is taken unless the other is there.
-            if fetched.is_some()
-                && let Some(mut planner) = idle.take()
-                && let Some((page, at)) = fetched.take()
-            {
-                place = at;
-                planning = Some(tokio::task::spawn_blocking(move || {
-                    let draft = planner.page(page);
-                    (planner, draft)
-                }));
+            if let Some(mut planner) = idle.take() {
+                match fetched.take() {
+                    Some((page, at)) => {
+                        place = at;
+                        planning = Some(tokio::task::spawn_blocking(move || {
+                            let draft = planner.page(page);
+                            (planner, draft)
+                        }));
+                    }
+                    None => idle = Some(planner),
+                }
             }
             if fetching.is_none() && planning.is_none() {
                 break;
@@ -137,10 +138,6 @@ impl Reader<'_> {
                     self.stage.flush().await?;
                 }
             }
-            // The planner is idle and a page waits: the head of the loop hands it over.
-            if planning.is_none() && idle.is_none() {
-                return Err(Failure::new("run.internal", "the planner was lost".to_owned()));
-            }
         }
         let planner = idle.ok_or_else(|| Failure::new("run.internal", "no planner".to_owned()))?;
         Ok((planner, self.counts, self.modified_max))
@@ -162,7 +159,6 @@ impl Reader<'_> {
             listing.moved = true;
         }
         listing.total = page.total.or(listing.total);
-        listing.nameless |= page.rejects.iter().any(|reject| reject.id.is_none());
         listing.checkpoint = page.checkpoint.clone().or(listing.checkpoint.take());
         self.progress.page(number, listing.total);
         let limits = &self.deps.options;
@@ -192,9 +188,10 @@ impl Reader<'_> {
             );
             return Err(Failure::new("listing.loops", message).at_page(page));
         }
-        let rejects = draft.page.failures.len() as u64;
         listing.pages = page;
-        listing.rows += draft.page.listed + rejects;
+        listing.rows += draft.page.listed;
+        let nameless = |failure: &PlanFailure| failure.external_id.trim().is_empty();
+        listing.nameless |= draft.page.failures.iter().any(nameless);
         listing.moved |= draft.repeated > 0 && listing.total.is_none();
         let page: PlanPage = decide(self.entity, &self.setup.strategies, draft).await;
         add(&mut self.counts, &page.counts);
@@ -321,7 +318,7 @@ fn with_tombstones(mut page: RemotePage, ids: &[String]) -> RemotePage {
 }
 
 /// Adds up counts.
-pub fn add(into: &mut Counts, more: &Counts) {
+pub(super) fn add(into: &mut Counts, more: &Counts) {
     into.fetched += more.fetched;
     into.valid += more.valid;
     into.invalid += more.invalid;

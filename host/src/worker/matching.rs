@@ -1,13 +1,13 @@
 //! Finds the local record of a remote one that has no link yet: secondary ids, then match rules, else a new record.
 //! What is not certain is a failure to review, never a guess.
 
+use super::seen::TextSet;
 use super::setup::EntitySetup;
 use crate::model::plan::{FirstLink, RemoteState};
 use crate::model::{Record, RecordId, Value};
 use crate::store::{self, Read, counts, identity, links, records};
-use std::collections::HashSet;
 
-pub enum Match {
+pub(super) enum Match {
     New {
         /// (number of the match rule, key), for the index.
         match_keys: Vec<(u8, String)>,
@@ -16,22 +16,22 @@ pub enum Match {
     Ambiguous(String),
 }
 
-pub struct Matcher {
+pub(super) struct Matcher {
     store: store::Store,
     /// Without any record before the run there is nothing to look up.
     any_records: bool,
     /// Secondary ids of records that this run creates.
-    created: HashSet<(String, String)>,
+    created: TextSet,
 }
 
 impl Matcher {
-    pub fn new(read: &dyn Read, setup: &EntitySetup) -> Result<Matcher, store::Error> {
+    pub(super) fn new(read: &dyn Read, setup: &EntitySetup) -> Result<Matcher, store::Error> {
         let records = counts::get(read, setup.scope.org, None, setup.scope.entity)?.records;
         let store = setup.store.clone();
-        Ok(Matcher { store, any_records: records > 0, created: HashSet::new() })
+        Ok(Matcher { store, any_records: records > 0, created: TextSet::default() })
     }
 
-    pub fn find(
+    pub(super) fn find(
         &mut self,
         read: &dyn Read,
         setup: &EntitySetup,
@@ -39,7 +39,7 @@ impl Matcher {
         values: &[Value],
     ) -> Result<Match, store::Error> {
         for (kind, value) in &remote.aliases {
-            if self.created.contains(&(kind.clone(), value.clone())) {
+            if self.created.contains(&[kind, value]) {
                 return Ok(Match::Ambiguous(format!(
                     "another record of this listing has {kind} {value:?} too"
                 )));
@@ -61,7 +61,9 @@ impl Matcher {
             }
             match_keys.push((number, key));
         }
-        self.created.extend(remote.aliases.iter().cloned());
+        for (kind, value) in &remote.aliases {
+            self.created.insert(&[kind, value]);
+        }
         Ok(Match::New { match_keys })
     }
 

@@ -14,6 +14,7 @@ pub mod progress;
 mod resume;
 mod rounds;
 mod run;
+mod seen;
 pub mod setup;
 mod stage;
 mod watermark;

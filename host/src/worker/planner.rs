@@ -1,30 +1,30 @@
 //! Plans one page: maps each row, finds its record, compares field by field. Blocking, and without any plugin: conflicts
 //! are collected for the strategies, which decide outside.
 
+mod row;
+
 use super::matching::{Match, Matcher};
+use super::seen::Seen;
 use super::setup::EntitySetup;
 use crate::clock;
 use crate::detect;
-use crate::mapping::{Invalid, Mapped};
+use crate::mapping::Mapped;
 use crate::model::conflict::{Conflict, Side};
 use crate::model::plan::{
-    Action, FirstLink, PlanFailure, PlanPage, PlanRow, PlanWarning, PlannedConflict, RemoteState,
+    Action, FirstLink, PlanFailure, PlanPage, PlanRow, PlannedConflict, RemoteState,
     Resolution, Update,
 };
 use crate::model::record::Shape;
 use crate::model::{Record, RecordStatus, RemotePage, RemoteRow, Value};
 use crate::store::links::{self, Link};
 use crate::store::{self, Read, Store, records};
-use sha2::{Digest, Sha256};
+use row::{fingerprint, invalid_failure, warn};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// How many warnings of one page are kept; the rest is counted.
-const PAGE_WARNINGS_MAX: usize = 20;
-
 /// A conflict that waits for its strategy, and where in the page it belongs.
 #[derive(Debug)]
-pub struct Pending {
+pub(super) struct Pending {
     pub row: usize,
     pub conflict: usize,
     /// Index into the setup's strategies.
@@ -34,7 +34,7 @@ pub struct Pending {
 
 /// What one page would change, before the strategies have spoken.
 #[derive(Debug, Default)]
-pub struct Draft {
+pub(super) struct Draft {
     pub page: PlanPage,
     pub pending: Vec<Pending>,
     /// Whether any id of the page was not seen before in this listing.
@@ -44,7 +44,7 @@ pub struct Draft {
 }
 
 /// Plans the pages of one entity, one after the other.
-pub struct Planner {
+pub(super) struct Planner {
     store: Store,
     setup: Arc<EntitySetup>,
     matcher: Matcher,
@@ -53,17 +53,8 @@ pub struct Planner {
     in_quarantine: HashSet<String>,
 }
 
-/// What the listing named so far.
-#[derive(Default)]
-pub struct Seen {
-    /// Records that are linked.
-    pub records: HashSet<u64>,
-    /// External ids of records that the run would create, or put aside.
-    pub ids: HashSet<String>,
-}
-
 impl Planner {
-    pub fn new(store: Store, setup: Arc<EntitySetup>) -> Result<Planner, store::Error> {
+    pub(super) fn new(store: Store, setup: Arc<EntitySetup>) -> Result<Planner, store::Error> {
         let read = store.read()?;
         let in_quarantine =
             store::failures::open_ids(&read, &setup.scope)?.into_iter().collect();
@@ -72,13 +63,13 @@ impl Planner {
     }
 
     /// Plans one page against the state as it is committed now.
-    pub fn page(&mut self, remote: RemotePage) -> Result<Draft, store::Error> {
+    pub(super) fn page(&mut self, remote: RemotePage) -> Result<Draft, store::Error> {
         let mut draft = Draft::default();
         let setup = Arc::clone(&self.setup);
         draft.page.counts.fetched = (remote.rows.len() + remote.rejects.len()) as u64;
         for reject in remote.rejects {
             let external_id = reject.id.unwrap_or_default();
-            draft.news |= external_id.is_empty() || self.seen.ids.insert(external_id.clone());
+            self.put_aside(&external_id, &mut draft);
             draft.page.failures.push(PlanFailure {
                 external_id,
                 stage: "fetch".to_owned(),
@@ -93,13 +84,22 @@ impl Planner {
             match bound.map(row) {
                 Ok(row) => mapped.push(row),
                 Err(invalid) => {
-                    draft.news |= self.seen.ids.insert(invalid.external_id.clone());
+                    self.put_aside(&invalid.external_id, &mut draft);
                     draft.page.failures.push(invalid_failure(invalid));
                 }
             }
         }
         self.rows(mapped, &mut draft)?;
         Ok(draft)
+    }
+
+    /// Counts a row that goes to quarantine as listed; one without an id cannot be told from others.
+    fn put_aside(&mut self, external_id: &str, draft: &mut Draft) {
+        let nameless = external_id.trim().is_empty();
+        let new = nameless || self.seen.ids.insert(&[external_id]);
+        draft.news |= new;
+        draft.page.listed += u64::from(new);
+        draft.repeated += u64::from(!new);
     }
 
     fn rows(&mut self, mut rows: Vec<Mapped>, draft: &mut Draft) -> Result<(), store::Error> {
@@ -130,7 +130,7 @@ impl Planner {
     ) -> Result<(), store::Error> {
         let new = match &link {
             Some(link) => self.seen.records.insert(link.record),
-            None => self.seen.ids.insert(mapped.external_id.clone()),
+            None => self.seen.ids.insert(&[&mapped.external_id]),
         };
         if !new {
             draft.repeated += 1;
@@ -166,7 +166,7 @@ impl Planner {
     }
 
     /// Plans a row again whose record moved since.
-    pub fn again(&mut self, row: PlanRow) -> Result<Planned, store::Error> {
+    pub(super) fn again(&mut self, row: PlanRow) -> Result<Planned, store::Error> {
         let read = self.store.read()?;
         let scope = &self.setup.scope;
         let id = row.external_id.as_str();
@@ -213,7 +213,9 @@ impl Planner {
             }
             return match self.matcher.find(read, &self.setup, &remote, values)? {
                 Match::New { match_keys } => {
-                    let action = Action::Create { match_keys };
+                    let absent = (0..).zip(values).filter(|(_, value)| **value == Value::Absent);
+                    let absent = absent.map(|(at, _)| at).collect();
+                    let action = Action::Create { match_keys, absent };
                     Ok(Planned::Row(PlanRow { external_id, remote, action }, Vec::new()))
                 }
                 Match::Ambiguous(message) => {
@@ -364,7 +366,7 @@ impl Planner {
 const ABSENT: Value = Value::Absent;
 
 /// What one row became.
-pub enum Planned {
+pub(super) enum Planned {
     /// Nothing is known of it here and nothing needs to be.
     Nothing,
     Unchanged(u64),
@@ -397,7 +399,7 @@ fn status_change(record: &Record, link: &Link, remote: &RemoteState) -> Option<R
 }
 
 /// A record that a complete listing did not name, as it stands now.
-pub fn absent(
+pub(super) fn absent(
     store: &Store,
     read: &dyn Read,
     org: crate::model::OrgNo,
@@ -419,58 +421,7 @@ pub fn absent(
     Ok(Planned::Row(PlanRow { external_id, remote, action }, Vec::new()))
 }
 
-fn warn(page: &mut PlanPage, mapped: &Mapped) {
-    page.counts.warnings += mapped.warnings.len() as u64;
-    for warning in &mapped.warnings {
-        if page.warnings.len() >= PAGE_WARNINGS_MAX {
-            return;
-        }
-        page.warnings.push(PlanWarning {
-            external_id: mapped.external_id.clone(),
-            field: warning.field.to_string(),
-            message: warning.message.clone(),
-        });
-    }
-}
-
-fn invalid_failure(invalid: Invalid) -> PlanFailure {
-    let words: Vec<String> = invalid
-        .reasons
-        .iter()
-        .map(|reason| format!("{}: {}", reason.field, reason.message))
-        .collect();
-    PlanFailure {
-        external_id: invalid.external_id,
-        stage: "validate".to_owned(),
-        code: invalid.reasons.first().map_or("record.invalid", |reason| reason.code).to_owned(),
-        message: words.join("; "),
-        payload: invalid.payload.to_string(),
-    }
-}
-
-/// What the remote said, in 16 bytes: equal bytes mean that nothing needs to be compared.
-fn fingerprint(setup: &EntitySetup, mapped: &Mapped, encoded: &[u8]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(setup.fields_no.to_le_bytes());
-    hash.update(encoded);
-    hash.update([match mapped.status {
-        None => 0,
-        Some(RecordStatus::Active) => 1,
-        Some(RecordStatus::Inactive) => 2,
-    }]);
-    for text in mapped.aliases.iter().flat_map(|(kind, value)| [kind, value]).chain(&mapped.version)
-    {
-        hash.update(text.as_bytes());
-        hash.update([0]);
-    }
-    let digest = hash.finalize();
-    let mut short = [0; 16];
-    short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    // All zero means "not in agreement".
-    if short == [0; 16] { [1; 16] } else { short }
-}
-
 /// A row of a record that the remote does not know any more.
-pub fn tombstone(external_id: String) -> RemoteRow {
+pub(super) fn tombstone(external_id: String) -> RemoteRow {
     RemoteRow { id: external_id, deleted: true, ..RemoteRow::default() }
 }

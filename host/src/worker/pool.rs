@@ -1,6 +1,6 @@
 //! The pool: claims jobs while there is room, renews their leases, stops them on a wish, drains on shutdown.
 
-use super::{Deps, run};
+use super::{Deps, Failure, run};
 use crate::clock;
 use crate::model::RunId;
 use crate::model::job::Job;
@@ -105,13 +105,23 @@ impl Pool {
             let (deps, job, cancel) = (self.deps.clone(), Arc::clone(&job), cancel.clone());
             async move { run::run(&deps, job, cancel).await }
         });
-        match tokio::time::timeout(self.deps.options.run_max, work).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(failure))) => {
-                tracing::error!(run = %job.run, code = failure.code, message = failure.message, "the run's end could not be recorded");
+        let abort = work.abort_handle();
+        let lost = match tokio::time::timeout(self.deps.options.run_max, work).await {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(failure))) => Some(failure),
+            Ok(Err(panic)) => Some(Failure::panicked(panic)),
+            Err(_) => {
+                abort.abort();
+                let minutes = self.deps.options.run_max.as_secs() / 60;
+                let message = format!("the run took longer than {minutes} minutes");
+                Some(Failure::new("run.timeout", message))
             }
-            Ok(Err(panic)) => tracing::error!(run = %job.run, %panic, "the run ended unexpectedly"),
-            Err(_) => cancel.cancel(),
+        };
+        if let Some(failure) = lost {
+            tracing::error!(run = %job.run, code = failure.code, message = failure.message, "a run was lost");
+            if let Err(error) = run::abandon(&self.deps, &job, failure).await {
+                tracing::error!(run = %job.run, message = error.message, "its end could not be recorded");
+            }
         }
         lease.abort();
         self.lock().remove(&job.run.0);

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// The position of an earlier attempt, or the start. What was staged under other plugins, mappings or requests is void.
-pub fn position(deps: &Deps, run: RunId, setup: &Setup) -> Result<Position, Failure> {
+pub(super) fn position(deps: &Deps, run: RunId, setup: &Setup) -> Result<Position, Failure> {
     let key = key(setup);
     let staged: Option<Position> = staging::position(&deps.store, run)?;
     match staged.filter(|position| position.key == key) {
@@ -42,7 +42,7 @@ fn key(setup: &Setup) -> String {
 }
 
 /// A planner that remembers what the staged pages of this entity named.
-pub fn read(
+pub(super) fn read(
     deps: &Deps,
     run: RunId,
     entity: &Arc<EntitySetup>,
@@ -57,12 +57,20 @@ pub fn read(
         planner.seen.records.extend(&page.unchanged);
         for row in &page.rows {
             match &row.action {
-                Action::Create { .. } => drop(planner.seen.ids.insert(row.external_id.clone())),
-                Action::Update(update) => drop(planner.seen.records.insert(update.record)),
-                Action::Absent { record, .. } => drop(planner.seen.records.insert(*record)),
+                Action::Create { .. } => {
+                    planner.seen.ids.insert(&[&row.external_id]);
+                }
+                Action::Update(update) => {
+                    planner.seen.records.insert(update.record);
+                }
+                Action::Absent { record, .. } => {
+                    planner.seen.records.insert(*record);
+                }
             }
         }
-        planner.seen.ids.extend(page.failures.iter().map(|failure| failure.external_id.clone()));
+        for failure in &page.failures {
+            planner.seen.ids.insert(&[&failure.external_id]);
+        }
         listing::add(&mut counts, &page.counts);
         modified_max = modified_max.max(page.modified_max);
     }

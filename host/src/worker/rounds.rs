@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Applies the plan. `finish` makes the run as it stands after a commit with these counts.
-pub async fn commit(
+pub(super) async fn commit(
     deps: &Deps,
     setup: &Setup,
     stage: &mut Stage,

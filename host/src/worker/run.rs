@@ -10,14 +10,14 @@ use crate::brake::{self, BrakeInput};
 use crate::clock;
 use crate::commit::{self, EntityPlan, PageSource, Plan};
 use crate::model::job::{Job, JobKind};
-use crate::model::run::{Counts, EntityRequest, Run, RunError};
+use crate::model::run::{Counts, Run, RunError};
 use crate::model::{Mode, RunStatus};
 use crate::store::{self, counts, runs, staging};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a claimed job to its end. What goes wrong ends in the run's row, never in the worker.
-pub async fn run(deps: &Deps, job: Arc<Job>, cancel: CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(deps: &Deps, job: Arc<Job>, cancel: CancellationToken) -> Result<(), Failure> {
     let Some(mut run) = begin(deps, &job).await? else {
         return Ok(());
     };
@@ -29,9 +29,23 @@ pub async fn run(deps: &Deps, job: Arc<Job>, cancel: CancellationToken) -> Resul
     };
     deps.board.end(run.id);
     let (store, id) = (deps.store.clone(), run.id);
-    let cleared = tokio::task::spawn_blocking(move || staging::clear(&store, id));
-    cleared.await.map_err(Failure::panicked)??;
+    blocking(move || Ok(staging::clear(&store, id)?)).await?;
     result
+}
+
+/// Ends a run whose worker is gone: it panicked, or took longer than it may.
+pub(super) async fn abandon(deps: &Deps, job: &Arc<Job>, failure: Failure) -> Result<(), Failure> {
+    let Some(run) = runs::get(&deps.store.read()?, job.run)? else { return Ok(()) };
+    let ended = end_failed(deps, job, run, failure, &Progress::default()).await;
+    deps.board.end(job.run);
+    ended
+}
+
+/// Runs what reads or writes the store at length on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(Failure::panicked)?
 }
 
 async fn begin(deps: &Deps, job: &Arc<Job>) -> Result<Option<Run>, Failure> {
@@ -59,7 +73,8 @@ async fn execute(
     let setup = Arc::new(setup::prepare(deps, job, run, &requests, cancel).await?);
     let approved = matches!(job.kind, JobKind::Apply { .. });
     let outcome = if approved {
-        adopt_kept_plan(deps, run, &setup)
+        let (deps, run, setup) = (deps.clone(), run.clone(), Arc::clone(&setup));
+        blocking(move || adopt_kept_plan(&deps, &run, &setup)).await
     } else {
         read_all(deps, run, &setup, cancel, progress).await
     };
@@ -71,7 +86,7 @@ async fn execute(
     outcome.stage.flush().await?;
     outcome.stage.settle().await?;
     let verdict = judge(deps, run, &setup, &outcome, approved)?;
-    let finished = finished_run(deps, run, &outcome, &verdict, progress)?;
+    let finished = finished_run(deps, run, &outcome, &verdict, progress).await?;
     progress.phase("commit");
     let plan = plan(deps, job, &setup, &outcome, finished, progress)?;
     match verdict {
@@ -116,7 +131,10 @@ async fn read_all(
     cancel: &CancellationToken,
     progress: &Progress,
 ) -> Result<Outcome, Failure> {
-    let position = resume::position(deps, run.id, setup)?;
+    let position = {
+        let (deps, id, setup) = (deps.clone(), run.id, Arc::clone(setup));
+        blocking(move || resume::position(&deps, id, &setup)).await?
+    };
     let done = position.starts.len();
     let mut stage = Stage::new(deps, run.id, position);
     let mut entities = Vec::new();
@@ -133,7 +151,10 @@ async fn read_all(
         let first = stage.position.starts.get(index).copied().unwrap_or_default();
         let next_start = stage.position.starts.get(index + 1).copied();
         let so_far = first..next_start.unwrap_or(stage.position.next_page);
-        let mut read = resume::read(deps, run.id, entity, so_far)?;
+        let mut read = {
+            let (deps, id, entity) = (deps.clone(), run.id, Arc::clone(entity));
+            blocking(move || resume::read(&deps, id, &entity, so_far)).await?
+        };
         if index >= stage.position.entity && !stage.position.ended {
             read = listing::read(deps, setup, entity, &mut stage, read, cancel, progress).await?;
             read = gone::plan(deps, entity, read, &mut stage).await?;
@@ -255,7 +276,7 @@ fn status(counts: &Counts, sound: bool, brakes: &brake::Options) -> RunStatus {
     }
 }
 
-fn finished_run(
+async fn finished_run(
     deps: &Deps,
     run: &Run,
     outcome: &Outcome,
@@ -277,8 +298,9 @@ fn finished_run(
         finished.held_reason = Some(reason.clone());
     }
     if finished.dry_run || finished.status == RunStatus::Held {
-        let hash = plan_hash(0..pages, |page| staging::page(&deps.store, run.id, page))?;
-        finished.plan_hash = Some(hash);
+        let (store, id) = (deps.store.clone(), run.id);
+        let hash = blocking(move || Ok(plan_hash(0..pages, |at| staging::page(&store, id, at))?));
+        finished.plan_hash = Some(hash.await?);
     }
     if finished.dry_run && matches!(finished.status, RunStatus::Partial) && outcome.sound {
         finished.status = RunStatus::Completed;
@@ -398,12 +420,4 @@ fn push_error(deps: &Deps, run: &mut Run, failure: &Failure) {
         record_id: None,
         at: clock::to_text(clock::to_millis(deps.clock.now())),
     });
-}
-
-/// What a job asks for, in the order in which entities depend on each other as the request named them.
-pub fn requests_of(job: &Job) -> &[EntityRequest] {
-    match &job.kind {
-        JobKind::Sync { requests, .. } => requests,
-        JobKind::Apply { .. } => &[],
-    }
 }

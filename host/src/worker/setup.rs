@@ -354,10 +354,13 @@ pub fn outbound(
         };
         granted.push(origin);
     }
-    let connection = (parties.connection.organization.as_str(), parties.connection.id);
+    // A connector that is checked before it has any connection stands with number 0.
+    let connection = Some((parties.connection.organization.as_str(), parties.connection.id));
+    let connection = connection.filter(|(_, id)| id.0 != 0);
     let read = deps.store.read()?;
-    let auth = credentials::auth(&read, &deps.key, &parties.connector, Some(connection), &manifest.auth)
-        .map_err(|error| Failure::new("credentials", error.to_string()))?;
+    let auth =
+        credentials::auth(&read, &deps.key, &parties.connector, connection, &manifest.auth)
+            .map_err(|error| Failure::new("connector.credentials", error.to_string()))?;
     let log = requests.clone();
     let client = deps.egress.run(RunSettings {
         base_url,

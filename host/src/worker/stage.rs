@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 /// How far a run came. A run that is taken up again goes on from here if nothing that it depends on changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Position {
+pub(super) struct Position {
     /// Digest of plugin, strategies, mapping and requests.
     pub key: String,
     /// Index of the entity that is being read.
@@ -31,7 +31,7 @@ pub struct Position {
 /// What was seen of a listing so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Listing {
+pub(super) struct Listing {
     /// Pages that were planned: the plan and the cursor are as far.
     pub pages: u64,
     /// Distinct rows, rejects included.
@@ -44,7 +44,7 @@ pub struct Listing {
     pub checkpoint: Option<String>,
 }
 
-pub struct Stage {
+pub(super) struct Stage {
     store: Store,
     run: RunId,
     pub position: Position,
@@ -57,7 +57,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(deps: &Deps, run: RunId, position: Position) -> Stage {
+    pub(super) fn new(deps: &Deps, run: RunId, position: Position) -> Stage {
         Stage {
             store: deps.store.clone(),
             run,
@@ -72,7 +72,7 @@ impl Stage {
     }
 
     /// Adds the next page of the plan. What is too much or too old is written in the background.
-    pub async fn push(&mut self, page: &PlanPage) -> Result<(), Failure> {
+    pub(super) async fn push(&mut self, page: &PlanPage) -> Result<(), Failure> {
         let bytes = postcard::to_allocvec(page)
             .map_err(|error| Failure::new("run.stage", error.to_string()))?;
         self.waiting.push((self.position.next_page, bytes));
@@ -84,12 +84,12 @@ impl Stage {
     }
 
     /// How long the oldest page that waits may still wait.
-    pub fn due_in(&self) -> Option<Duration> {
+    pub(super) fn due_in(&self) -> Option<Duration> {
         self.since.map(|since| self.wait_max.saturating_sub(since.elapsed()))
     }
 
     /// Starts writing what waits; the write before it is finished then.
-    pub async fn flush(&mut self) -> Result<(), Failure> {
+    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         self.settle().await?;
         self.since = None;
         self.waiting_records = 0;
@@ -102,7 +102,7 @@ impl Stage {
     }
 
     /// Waits until everything handed to [`Stage::flush`] is durable.
-    pub async fn settle(&mut self) -> Result<(), Failure> {
+    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
         match self.writing.take() {
             Some(writing) => Ok(writing.await.map_err(Failure::panicked)??),
             None => Ok(()),
@@ -110,7 +110,7 @@ impl Stage {
     }
 
     /// Replaces pages that were planned again.
-    pub async fn replace(&mut self, pages: Vec<(u32, PlanPage)>) -> Result<(), Failure> {
+    pub(super) async fn replace(&mut self, pages: Vec<(u32, PlanPage)>) -> Result<(), Failure> {
         self.settle().await?;
         for (number, page) in pages {
             let bytes = postcard::to_allocvec(&page)
@@ -123,7 +123,7 @@ impl Stage {
 }
 
 /// The plan's hash: over all its pages, in order.
-pub fn plan_hash(
+pub(super) fn plan_hash(
     pages: std::ops::Range<u32>,
     read: impl Fn(u32) -> Result<Option<Vec<u8>>, store::Error>,
 ) -> Result<String, store::Error> {

@@ -7,13 +7,13 @@ use crate::clock;
 use crate::store::directory::{self, Watermark};
 
 #[derive(Debug, Default)]
-pub struct Since {
+pub(super) struct Since {
     /// RFC 3339, the overlap taken off.
     pub instant: Option<String>,
     pub checkpoint: Option<String>,
 }
 
-pub fn since(deps: &Deps, entity: &EntitySetup) -> Result<Since, Failure> {
+pub(super) fn since(deps: &Deps, entity: &EntitySetup) -> Result<Since, Failure> {
     let scope = &entity.scope;
     let stored =
         directory::watermark(&deps.store.read()?, scope.org, scope.connection, scope.entity)?;
@@ -22,7 +22,7 @@ pub fn since(deps: &Deps, entity: &EntitySetup) -> Result<Since, Failure> {
 }
 
 /// The watermark that the commit keeps if the run completes; it never goes back.
-pub fn next(
+pub(super) fn next(
     deps: &Deps,
     entity: &EntitySetup,
     modified_max: Option<i64>,

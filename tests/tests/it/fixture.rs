@@ -25,27 +25,27 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What a list answers at most.
 const PAGE_ROWS: usize = 200;
 
-pub const ORG: &str = "club";
-pub const CLUB: &str = "club-1";
-pub const API_KEY: &str = "key-of-the-tests";
+pub(crate) const ORG: &str = "club";
+pub(crate) const CLUB: &str = "club-1";
+pub(crate) const API_KEY: &str = "key-of-the-tests";
 
 /// A running host.
-pub struct Host {
+pub(crate) struct Host {
     directory: TempDir,
     process: Option<(Child, SocketAddr)>,
-    pub token: String,
+    pub(crate) token: String,
 }
 
 impl Host {
     /// Starts a host that may talk to these `host:port` addresses.
     #[track_caller]
-    pub fn start(allowed: &[String]) -> Host {
+    pub(crate) fn start(allowed: &[String]) -> Host {
         Host::with_config(allowed, "")
     }
 
     /// [`Host::start`] with more configuration, as TOML tables.
     #[track_caller]
-    pub fn with_config(allowed: &[String], more: &str) -> Host {
+    pub(crate) fn with_config(allowed: &[String], more: &str) -> Host {
         let directory = TempDir::new().expect("a temporary directory");
         let config = format!("[egress]\nallowPrivate = {}\n{more}", json!(allowed));
         fs::write(directory.path().join("syncline.toml"), config).expect("the configuration");
@@ -67,21 +67,21 @@ impl Host {
         host
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
     /// The process, to send it signals.
-    pub fn process_id(&self) -> u32 {
+    pub(crate) fn process_id(&self) -> u32 {
         self.process.as_ref().expect("the host runs").0.id()
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.process.as_ref().expect("the host runs").1
     }
 
     /// Ends the process as a power cut would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some((mut child, _)) = self.process.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -90,7 +90,7 @@ impl Host {
 
     /// Waits until the process, which was asked to stop, has ended.
     #[track_caller]
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let (mut child, _) = self.process.take().expect("the host runs");
         let begin = Instant::now();
         loop {
@@ -107,13 +107,13 @@ impl Host {
 
     /// Starts the host again on the same data directory; ends it first where it still runs.
     #[track_caller]
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.restart_with(&[]);
     }
 
     /// [`Host::restart`] with more flags of `serve`.
     #[track_caller]
-    pub fn restart_with(&mut self, flags: &[&str]) {
+    pub(crate) fn restart_with(&mut self, flags: &[&str]) {
         self.kill();
         let log = self.directory.path().join("host.log");
         let log = fs::File::options().create(true).append(true).open(log);
@@ -142,13 +142,19 @@ impl Host {
     }
 
     /// What the host has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("host.log")).unwrap_or_default()
     }
 
     /// Any request below `/api/v1`.
     #[track_caller]
-    pub fn send(&self, method: &str, path: &str, extra: &[(&str, &str)], body: &Value) -> Answer {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        extra: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
         let target = format!("/api/v1{path}");
         let body = if body.is_null() {
             String::new()
@@ -174,25 +180,25 @@ impl Host {
 
     /// A request that must be answered with this status.
     #[track_caller]
-    pub fn call(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
         checked(method, path, &self.send(method, path, &[], body), status)
     }
 
     #[track_caller]
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         self.call("GET", path, &Value::Null, 200)
     }
 
     /// A request with `If-Match: *`.
     #[track_caller]
-    pub fn change(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
+    pub(crate) fn change(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
         let answer = self.send(method, path, &[("If-Match", "*")], body);
         checked(method, path, &answer, status)
     }
 
     /// All items of a list, page by page.
     #[track_caller]
-    pub fn list(&self, path: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, path: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let joint = if path.contains('?') { '&' } else { '?' };
         let first = format!("{path}{joint}limit={PAGE_ROWS}");
@@ -208,7 +214,7 @@ impl Host {
     }
 
     #[track_caller]
-    pub fn create_organization(&self, id: &str) {
+    pub(crate) fn create_organization(&self, id: &str) {
         let body = json!({
             "id": id, "name": id, "timezone": "Europe/Dublin", "defaultRegion": "IE",
         });
@@ -217,7 +223,7 @@ impl Host {
 
     /// Creates a connector for the simulator and returns its id; `more` replaces or adds members.
     #[track_caller]
-    pub fn create_connector(&self, base_url: &str, more: Value) -> String {
+    pub(crate) fn create_connector(&self, base_url: &str, more: Value) -> String {
         let body = json!({
             "name": "Federation",
             "federationCode": "gaa_foireann",
@@ -233,7 +239,7 @@ impl Host {
 
     /// Connects an organization and returns the connection's id; `more` replaces or adds members.
     #[track_caller]
-    pub fn connect(&self, org: &str, connector: &str, club: &str, more: Value) -> String {
+    pub(crate) fn connect(&self, org: &str, connector: &str, club: &str, more: Value) -> String {
         let body = json!({"connectorId": connector, "federationOrgId": club});
         let path = format!("/organizations/{org}/connections");
         text(&self.call("POST", &path, &merged(body, more), 201), "id")
@@ -241,32 +247,32 @@ impl Host {
 
     /// Asks for a sync of all members and answers what the API answered; `more` as above.
     #[track_caller]
-    pub fn ask(&self, org: &str, connector: &str, more: Value) -> Value {
+    pub(crate) fn ask(&self, org: &str, connector: &str, more: Value) -> Value {
         let body = json!({"organizationId": org, "connectorId": connector, "mode": "full"});
         self.call("POST", "/sync/member", &merged(body, more), 202)
     }
 
     /// [`Host::ask`], then the run as it ended.
     #[track_caller]
-    pub fn sync(&self, org: &str, connector: &str, more: Value) -> Value {
+    pub(crate) fn sync(&self, org: &str, connector: &str, more: Value) -> Value {
         self.ended(&text(&self.ask(org, connector, more), "syncId"))
     }
 
     #[track_caller]
-    pub fn run(&self, id: &str) -> Value {
+    pub(crate) fn run(&self, id: &str) -> Value {
         self.get(&format!("/sync/status/{id}"))
     }
 
     /// Waits for the end of a run; a held run has ended.
     #[track_caller]
-    pub fn ended(&self, id: &str) -> Value {
+    pub(crate) fn ended(&self, id: &str) -> Value {
         let is_over = |run: &Value| run["status"] != "queued" && run["status"] != "running";
         self.run_when(id, "to end", is_over)
     }
 
     /// Waits until a run is as wanted.
     #[track_caller]
-    pub fn run_when(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn run_when(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begin = Instant::now();
         loop {
             let run = self.run(id);
@@ -285,20 +291,20 @@ impl Host {
 
     /// The members of an organization, oldest first.
     #[track_caller]
-    pub fn records(&self, org: &str) -> Vec<Value> {
+    pub(crate) fn records(&self, org: &str) -> Vec<Value> {
         self.list(&format!("/organizations/{org}/records?entity=member"))
     }
 
     /// A local edit by a person; answers the record.
     #[track_caller]
-    pub fn edit(&self, org: &str, record: &str, fields: Value) -> Value {
+    pub(crate) fn edit(&self, org: &str, record: &str, fields: Value) -> Value {
         let path = format!("/organizations/{org}/records/{record}");
         self.change("PATCH", &path, &json!({"fields": fields}), 200)
     }
 
     /// The rows of the change feed after one.
     #[track_caller]
-    pub fn changes(&self, org: &str, after: u64) -> Vec<Value> {
+    pub(crate) fn changes(&self, org: &str, after: u64) -> Vec<Value> {
         self.list(&format!("/organizations/{org}/changes?after={after}"))
     }
 }
@@ -311,7 +317,7 @@ impl Drop for Host {
 
 /// A JSON answer that must have this status.
 #[track_caller]
-pub fn checked(method: &str, path: &str, answer: &Answer, status: u16) -> Value {
+pub(crate) fn checked(method: &str, path: &str, answer: &Answer, status: u16) -> Value {
     let body = String::from_utf8_lossy(&answer.body);
     assert!(
         answer.status == status,
@@ -327,7 +333,7 @@ pub fn checked(method: &str, path: &str, answer: &Answer, status: u16) -> Value 
 
 /// A member of an answer that must be a text.
 #[track_caller]
-pub fn text(answer: &Value, name: &str) -> String {
+pub(crate) fn text(answer: &Value, name: &str) -> String {
     match answer[name].as_str() {
         Some(text) => text.to_owned(),
         None => panic!("no {name:?} in {answer:#}"),
@@ -344,13 +350,13 @@ fn merged(mut base: Value, more: Value) -> Value {
 
 /// A simulator that wants the key of the tests.
 #[track_caller]
-pub fn federation(options: Options) -> Sim {
+pub(crate) fn federation(options: Options) -> Sim {
     Sim::spawn(env!("CARGO_BIN_EXE_foireann-sim"), options.api_key(API_KEY))
 }
 
 /// Member `number` as the federation lists it, in a form that tests can reason about; the fields
 /// of `more` are laid over it.
-pub fn member(number: u32, more: Value) -> Value {
+pub(crate) fn member(number: u32, more: Value) -> Value {
     let base = json!({
         "memberId": format!("M-{number}"),
         "firstName": "Aoife",
@@ -367,36 +373,36 @@ pub fn member(number: u32, more: Value) -> Value {
 }
 
 /// Members `1..=count`.
-pub fn members(count: u32) -> Vec<Value> {
+pub(crate) fn members(count: u32) -> Vec<Value> {
     (1..=count)
         .map(|number| member(number, json!({})))
         .collect()
 }
 
 /// One organization, connected to one club of one simulator.
-pub struct Setup {
-    pub host: Host,
-    pub sim: Sim,
-    pub connector: String,
-    pub connection: String,
+pub(crate) struct Setup {
+    pub(crate) host: Host,
+    pub(crate) sim: Sim,
+    pub(crate) connector: String,
+    pub(crate) connection: String,
 }
 
 impl Setup {
     /// A club of these members.
     #[track_caller]
-    pub fn new(members: &[Value]) -> Setup {
+    pub(crate) fn new(members: &[Value]) -> Setup {
         Setup::with(members, json!({}), json!({}))
     }
 
     /// A club of generated members.
     #[track_caller]
-    pub fn generated(members: u64) -> Setup {
+    pub(crate) fn generated(members: u64) -> Setup {
         Setup::over(federation(Options::members(members)), json!({}), json!({}))
     }
 
     /// A club of these members, with more in the bodies of the connector and of the connection.
     #[track_caller]
-    pub fn with(members: &[Value], connector: Value, connection: Value) -> Setup {
+    pub(crate) fn with(members: &[Value], connector: Value, connection: Value) -> Setup {
         let sim = federation(Options::members(0));
         sim.set_members(CLUB, members);
         Setup::over(sim, connector, connection)
@@ -404,7 +410,7 @@ impl Setup {
 
     /// The same over a simulator that is there already.
     #[track_caller]
-    pub fn over(sim: Sim, connector: Value, connection: Value) -> Setup {
+    pub(crate) fn over(sim: Sim, connector: Value, connection: Value) -> Setup {
         let host = Host::start(&[sim.host_port()]);
         host.create_organization(ORG);
         let connector = host.create_connector(&sim.base_url(), connector);
@@ -419,37 +425,37 @@ impl Setup {
 
     /// A full sync; the run as it ended.
     #[track_caller]
-    pub fn sync(&self) -> Value {
+    pub(crate) fn sync(&self) -> Value {
         self.sync_with(json!({}))
     }
 
     /// A full sync that must complete.
     #[track_caller]
-    pub fn synced(&self) -> Value {
+    pub(crate) fn synced(&self) -> Value {
         let run = self.sync();
         assert_eq!(run["status"], "completed", "{run:#}\n{}", self.host.log());
         run
     }
 
     #[track_caller]
-    pub fn sync_with(&self, more: Value) -> Value {
+    pub(crate) fn sync_with(&self, more: Value) -> Value {
         self.host.sync(ORG, &self.connector, more)
     }
 
     #[track_caller]
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         self.host.records(ORG)
     }
 
     /// The record that this connection links to an external id, if any.
     #[track_caller]
-    pub fn find(&self, external_id: &str) -> Option<Value> {
+    pub(crate) fn find(&self, external_id: &str) -> Option<Value> {
         let linked = |record: &Value| record["externalIds"][&self.connection] == external_id;
         self.records().into_iter().find(linked)
     }
 
     #[track_caller]
-    pub fn record(&self, external_id: &str) -> Value {
+    pub(crate) fn record(&self, external_id: &str) -> Value {
         match self.find(external_id) {
             Some(record) => record,
             None => panic!("no record of {external_id} in {:#?}", self.records()),
@@ -458,39 +464,39 @@ impl Setup {
 
     /// A field of a record; null where it has none.
     #[track_caller]
-    pub fn field(&self, external_id: &str, field: &str) -> Value {
+    pub(crate) fn field(&self, external_id: &str, field: &str) -> Value {
         self.record(external_id)["fields"][field].clone()
     }
 
     /// A local edit by a person; answers the record.
     #[track_caller]
-    pub fn edit(&self, external_id: &str, fields: Value) -> Value {
+    pub(crate) fn edit(&self, external_id: &str, fields: Value) -> Value {
         let record = text(&self.record(external_id), "id");
         self.host.edit(ORG, &record, fields)
     }
 
     /// The conflict lines of a run.
     #[track_caller]
-    pub fn conflicts_of(&self, run: &Value) -> Vec<Value> {
+    pub(crate) fn conflicts_of(&self, run: &Value) -> Vec<Value> {
         self.host
             .list(&format!("/sync/status/{}/conflicts", text(run, "syncId")))
     }
 
     /// The open items of the conflict inbox.
     #[track_caller]
-    pub fn inbox(&self) -> Vec<Value> {
+    pub(crate) fn inbox(&self) -> Vec<Value> {
         self.host.list("/conflicts")
     }
 
     /// The open items of the quarantine.
     #[track_caller]
-    pub fn failures(&self) -> Vec<Value> {
+    pub(crate) fn failures(&self) -> Vec<Value> {
         self.host.list("/sync/failures")
     }
 
     /// The number of the last row of the change feed.
     #[track_caller]
-    pub fn last_change(&self) -> u64 {
+    pub(crate) fn last_change(&self) -> u64 {
         let last = self.host.changes(ORG, 0).pop();
         last.map_or(0, |row| row["seq"].as_u64().expect("a seq"))
     }
@@ -498,7 +504,7 @@ impl Setup {
 
 /// Asserts some of a run's counts, as `{"created": 3, ...}`.
 #[track_caller]
-pub fn assert_counts(run: &Value, wanted: Value) {
+pub(crate) fn assert_counts(run: &Value, wanted: Value) {
     for (name, count) in wanted.as_object().expect("an object of counts") {
         assert_eq!(&run["counts"][name], count, "counts.{name} of {run:#}");
     }

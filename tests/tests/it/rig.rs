@@ -12,13 +12,13 @@ use syncline_tests::foireann::{Options, Sim};
 
 use crate::fixture::{CLUB, Host, ORG, Setup, federation, text};
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_syncline-under-test");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_syncline-under-test");
 /// 11 pages of [`PAGE_ROWS`].
-pub const MEMBERS: u64 = 110;
-pub const PAGE_ROWS: u64 = 10;
+pub(crate) const MEMBERS: u64 = 110;
+pub(crate) const PAGE_ROWS: u64 = 10;
 
 /// Limits under which every fault shows quickly. Staged pages are written one by one.
-pub const SMALL_LIMITS: &str = "
+pub(crate) const SMALL_LIMITS: &str = "
 [limits]
 requestAttemptsMax = 2
 retryBackoffMillisMin = 1
@@ -33,13 +33,13 @@ stageFlushRecords = 1
 
 /// A club of generated members on pages of ten.
 #[track_caller]
-pub fn paged(members: u64, config: &str, connection: Value) -> Setup {
+pub(crate) fn paged(members: u64, config: &str, connection: Value) -> Setup {
     paged_over(federation(Options::members(members)), config, connection)
 }
 
 /// The same over a simulator that is there already.
 #[track_caller]
-pub fn paged_over(sim: Sim, config: &str, connection: Value) -> Setup {
+pub(crate) fn paged_over(sim: Sim, config: &str, connection: Value) -> Setup {
     let host = Host::with_config(&[sim.host_port()], config);
     host.create_organization(ORG);
     let config = json!({"config": {"pageSize": PAGE_ROWS, "requestsPerMinute": 1_000_000}});
@@ -55,7 +55,7 @@ pub fn paged_over(sim: Sim, config: &str, connection: Value) -> Setup {
 
 /// Everything that a run without effect leaves as it was.
 #[track_caller]
-pub fn state(setup: &Setup) -> Value {
+pub(crate) fn state(setup: &Setup) -> Value {
     json!({
         "records": setup.records(),
         "changes": setup.host.changes(ORG, 0),
@@ -66,14 +66,14 @@ pub fn state(setup: &Setup) -> Value {
 
 /// How many members are active.
 #[track_caller]
-pub fn active(setup: &Setup) -> usize {
+pub(crate) fn active(setup: &Setup) -> usize {
     let path = format!("/organizations/{ORG}/records?entity=member&status=active");
     setup.host.list(&path).len()
 }
 
 /// The external ids of all records, sorted, each as often as it occurs.
 #[track_caller]
-pub fn external_ids(setup: &Setup) -> Vec<String> {
+pub(crate) fn external_ids(setup: &Setup) -> Vec<String> {
     let id = |record: &Value| text(&record["externalIds"], &setup.connection);
     let mut ids: Vec<String> = setup.records().iter().map(id).collect();
     ids.sort();
@@ -81,7 +81,7 @@ pub fn external_ids(setup: &Setup) -> Vec<String> {
 }
 
 /// The ids that the simulator gives members `1..=count`.
-pub fn generated_ids(count: u64) -> Vec<String> {
+pub(crate) fn generated_ids(count: u64) -> Vec<String> {
     let id = syncline_tests::foireann::generate::member_id;
     let mut ids: Vec<String> = (1..=count).map(id).collect();
     ids.sort();
@@ -90,14 +90,14 @@ pub fn generated_ids(count: u64) -> Vec<String> {
 
 /// The requests of a run as its history lists them.
 #[track_caller]
-pub fn requests(setup: &Setup, run: &Value) -> Vec<Value> {
+pub(crate) fn requests(setup: &Setup, run: &Value) -> Vec<Value> {
     let path = format!("/sync/status/{}/requests", text(run, "syncId"));
     setup.host.list(&path)
 }
 
 /// The lines of a run's list of requests that asked for one page of the listing.
 #[track_caller]
-pub fn requests_of_page(setup: &Setup, run: &Value, page: u64) -> Vec<Value> {
+pub(crate) fn requests_of_page(setup: &Setup, run: &Value, page: u64) -> Vec<Value> {
     let ends = format!("page={page}&limit={PAGE_ROWS}");
     let of_page = |line: &Value| line["url"].as_str().is_some_and(|url| url.ends_with(&ends));
     let mut lines = requests(setup, run);
@@ -107,7 +107,7 @@ pub fn requests_of_page(setup: &Setup, run: &Value, page: u64) -> Vec<Value> {
 
 /// Runs the program to its end, in an environment without settings.
 #[track_caller]
-pub fn program<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &str)]) -> Output {
+pub(crate) fn program<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(BINARY);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SYNCLINE_") {
@@ -124,7 +124,7 @@ pub fn program<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &str)]) -
 
 /// `serve` on a data directory where it must not start: its exit code and what it said.
 #[track_caller]
-pub fn refused_start(data_dir: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+pub(crate) fn refused_start(data_dir: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let data_dir = data_dir.to_string_lossy().into_owned();
     let serve = ["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir", &data_dir];
     let begin = Instant::now();
@@ -137,7 +137,7 @@ pub fn refused_start(data_dir: &Path, environment: &[(&str, &str)]) -> (Option<i
 
 /// Sends a signal by its name.
 #[track_caller]
-pub fn signal(process_id: u32, name: &str) {
+pub(crate) fn signal(process_id: u32, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &process_id.to_string()]).status();
     assert!(sent.expect("kill starts").success(), "kill -s {name} {process_id}");
 }
