@@ -52,6 +52,10 @@ pub(super) async fn read(
 ) -> Result<Read, Failure> {
     let source = Source::open(deps, setup, entity, stage).await?;
     let pages_read = stage.position.listing.pages;
+    // A crash may have come between the last page and the commit.
+    if pages_read > 0 && source.is_spent() {
+        return Ok(resumed);
+    }
     let mut reader = Reader {
         deps,
         setup,
@@ -244,6 +248,11 @@ impl Source {
             ids,
             by_ids,
         })
+    }
+
+    /// Whether there is nothing to ask for; a listing that was not begun has no cursor either.
+    fn is_spent(&self) -> bool {
+        if self.by_ids { self.ids.is_empty() } else { self.request.cursor.is_none() }
     }
 
     /// The source of the next page; none behind the last one.
