@@ -68,7 +68,7 @@ fn what_is_no_plugin_is_refused_in_one_sentence() {
     let host = Host::start(&[]);
     let before = host.list("/plugins");
     let mut other_api = foreign();
-    for interface in ["types", "http", "log", "pull", "fetch"] {
+    for interface in ["types", "http", "pull", "fetch"] {
         let (from, to) = (format!("plugin/{interface}@0.1.0"), format!("plugin/{interface}@0.9.0"));
         other_api = patched(other_api, &from, &to);
     }

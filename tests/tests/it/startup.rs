@@ -170,7 +170,9 @@ fn a_wrong_setting_is_refused() {
     check(&host, &[], 78, &["syncline.toml"]);
     fs::remove_file(file).expect("removed");
     fs::write(host.data_dir().join("plugins.lock"), "[[plugin]\n").expect("written");
-    check(&host, &[], 78, &["plugins.lock"]);
+    let (code, said) = refused_start(&host.data_dir(), &[]);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("plugins.lock"), "{said}");
 }
 
 /// As a user who may read everything and write nothing.
