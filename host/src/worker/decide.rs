@@ -11,7 +11,7 @@ use crate::model::plan::{Action, PlanFailure, PlanPage, PlanRow, Resolution, Upd
 use crate::plugin::StrategySession;
 use crate::resolve::{self, Resolved};
 use crate::store::records;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// Fills in every decision of the draft and counts what the page now would do.
 pub(super) async fn decide(setup: &EntitySetup, strategies: &[Strategy], draft: Draft) -> PlanPage {
