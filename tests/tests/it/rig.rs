@@ -124,9 +124,19 @@ pub(crate) fn program<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &s
 
 /// `serve` on a data directory where it must not start: its exit code and what it said.
 #[track_caller]
-pub(crate) fn refused_start(data_dir: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+pub(crate) fn refused_start(
+    data_dir: &Path,
+    environment: &[(&str, &str)],
+) -> (Option<i32>, String) {
     let data_dir = data_dir.to_string_lossy().into_owned();
-    let serve = ["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir", &data_dir];
+    let serve = [
+        "serve",
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        &data_dir,
+    ];
     let begin = Instant::now();
     let output = program(&serve, environment);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -138,6 +148,11 @@ pub(crate) fn refused_start(data_dir: &Path, environment: &[(&str, &str)]) -> (O
 /// Sends a signal by its name.
 #[track_caller]
 pub(crate) fn signal(process_id: u32, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &process_id.to_string()]).status();
-    assert!(sent.expect("kill starts").success(), "kill -s {name} {process_id}");
+    let sent = Command::new("kill")
+        .args(["-s", name, &process_id.to_string()])
+        .status();
+    assert!(
+        sent.expect("kill starts").success(),
+        "kill -s {name} {process_id}"
+    );
 }
