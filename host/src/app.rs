@@ -8,7 +8,7 @@ use crate::egress::{self, Egress};
 use crate::model::directory::Token;
 use crate::plugin::{self, Engine, Registry};
 use crate::queue::Caps;
-use crate::store::{self, Store, directory, meta};
+use crate::store::{self, Read, Store, directory, meta};
 use crate::vault::{self, MasterKey, TokenHash};
 use crate::worker::{self, Deps, Pool, progress::Board};
 use std::net::SocketAddr;
@@ -182,9 +182,16 @@ fn open(
     }
     let variable = |name: &str| std::env::var_os(name);
     let key = vault::locate(key_file, variable).load(variable)?;
+    let verify = |read: &dyn Read| -> Result<(), Error> {
+        let check = meta::key_check(read)?.ok_or(Error::NoKeyCheck)?;
+        key.verify_check(&check).map_err(Error::WrongKey)
+    };
+    // Opening writes: what must be refused is refused before, as far as it can be told.
+    if let Some(before) = Store::peek(data_dir)? {
+        verify(&before)?;
+    }
     let store = Store::open(data_dir, options)?;
-    let check = meta::key_check(&store.read()?)?.ok_or(Error::NoKeyCheck)?;
-    key.verify_check(&check).map_err(Error::WrongKey)?;
+    verify(&store.read()?)?;
     Ok((store, key))
 }
 

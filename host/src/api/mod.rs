@@ -31,9 +31,9 @@ use crate::vault::TokenHash;
 use crate::worker::{Deps, Pool};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use problem::Problem;
 use std::sync::Arc;
@@ -146,6 +146,7 @@ pub fn router(api: Api) -> Router {
         .merge(uploads)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(middleware::map_response(in_our_form))
         .layer(middleware::from_fn_with_state(api.clone(), authenticate));
     Router::new()
         .nest("/api/v1", v1)
@@ -161,6 +162,17 @@ async fn no_route() -> Problem {
 
 async fn no_method() -> Problem {
     Problem::new(405, "method.not-allowed", "this path does not take that method")
+}
+
+/// A body that is too large is refused by the framework, in a form of its own.
+async fn in_our_form(response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let ours = kind.is_some_and(|kind| kind == "application/problem+json");
+    if response.status() != StatusCode::PAYLOAD_TOO_LARGE || ours {
+        return response;
+    }
+    let detail = "the body is larger than this server takes: `limits.requestBodyBytesMax`";
+    Problem::new(413, "body.too-large", detail).into_response()
 }
 
 async fn authenticate(

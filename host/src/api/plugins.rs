@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::{Api, Caller};
 use crate::plugin::{Info, RegistryError};
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query as Parameters, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -40,9 +41,21 @@ pub(super) async fn list(
     page_of(rows, &query)
 }
 
-pub(super) async fn install(State(api): State<Api>, bytes: Bytes) -> Result<Response, Problem> {
+pub(super) async fn install(
+    State(api): State<Api>,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let bytes = bytes.map_err(|rejection| unread(&rejection, api.limits.component_bytes_max))?;
     let info = api.deps.plugins.install(bytes.to_vec()).await?;
     Ok((StatusCode::CREATED, Json(row(&info)?)).into_response())
+}
+
+fn unread(rejection: &BytesRejection, bytes_max: usize) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = format!("the file is too large: a component may have at most {bytes_max} bytes");
+        return Problem::new(422, "plugin.component-too-large", detail);
+    }
+    Problem::new(400, "bad-body", rejection.body_text())
 }
 
 pub(super) async fn approve(

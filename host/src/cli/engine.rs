@@ -70,6 +70,7 @@ fn problem(message: &str, error: &app::Error) -> Problem {
         app::Error::Egress(_) | app::Error::Store(store::Error::NewerSchema { .. }) => {
             (Exit::BadConfiguration, None)
         }
+        app::Error::Store(store::Error::Denied { .. }) => (Exit::Permission, None),
         app::Error::Plugins(plugin::RegistryError::Lock(_)) => (Exit::BadConfiguration, None),
         app::Error::Directory { source, .. } | app::Error::Listen { source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>

@@ -92,6 +92,21 @@ impl Auth {
         url
     }
 
+    /// Every text that a server which was sent the credentials could repeat.
+    pub(super) fn secrets(&self, token: Option<&Secret<String>>) -> Vec<Zeroizing<String>> {
+        let copy = |secret: &Secret<String>| Zeroizing::new(secret.expose().clone());
+        match (self, token) {
+            (Auth::None, _) | (Auth::Token(_), None) => Vec::new(),
+            (Auth::Header { value, .. }, _) => vec![copy(value)],
+            (Auth::Query(keys), _) => keys.iter().map(|(_, value)| copy(value)).collect(),
+            (Auth::Basic { user, password }, _) => {
+                let pair = Zeroizing::new(format!("{user}:{}", password.expose()));
+                vec![copy(password), Zeroizing::new(STANDARD.encode(pair.as_bytes()))]
+            }
+            (Auth::Bearer(token), _) | (Auth::Token(_), Some(token)) => vec![copy(token)],
+        }
+    }
+
     /// Puts the credentials on a request; `token` is what the token source gave.
     pub(super) fn apply(
         &self,

@@ -3,6 +3,7 @@
 use super::body::{self, Broken};
 use super::checks::{Prepared, remedy};
 use super::client::Run;
+use super::echo;
 use super::headers;
 use super::recorder::{Attempt, shown};
 use super::resolver::Refused;
@@ -102,6 +103,11 @@ impl Run {
             Err(Broken::Network(error)) => return Err(failure(&hop.url, error, limits).into()),
         };
         let status = response.status().as_u16();
+        let body = if status >= 400 {
+            echo::masked(body, &self.settings.auth.secrets(hop.token))
+        } else {
+            body
+        };
         Ok(HttpResponse {
             status,
             headers: headers::shown(response.headers()),

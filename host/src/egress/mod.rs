@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod checks;
 mod client;
+mod echo;
 mod exchange;
 mod headers;
 mod origin;

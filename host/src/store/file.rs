@@ -98,8 +98,26 @@ fn prepare(database: &Database, tables: &[Table], migrate: Option<Migrate>) -> R
     txn.inner.commit().map_err(|error| storage(&error))
 }
 
+/// A view of a file that nothing was written to, also not to open it. None where the file was not closed in order: then
+/// only an opening that repairs can tell.
+pub(crate) fn peek(path: &Path) -> Result<Option<Snapshot>, Error> {
+    use redb::ReadableDatabase;
+    let database = match redb::ReadOnlyDatabase::open(path) {
+        Ok(database) => database,
+        Err(redb::DatabaseError::RepairAborted) => return Ok(None),
+        Err(error) => return Err(open_error(path, error)),
+    };
+    let txn = database.begin_read().map_err(|error| Error::Storage(error.to_string()))?;
+    Ok(Some(Snapshot { txn, on_fatal: Arc::new(|_| ()) }))
+}
+
 fn open_error(path: &Path, error: redb::DatabaseError) -> Error {
     match error {
+        redb::DatabaseError::Storage(redb::StorageError::Io(error))
+            if error.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            Error::Denied { path: path.to_owned() }
+        }
         redb::DatabaseError::DatabaseAlreadyOpen => {
             let path = path.parent().unwrap_or(path).to_owned();
             Error::Locked { path }

@@ -10,10 +10,17 @@ pub const SCHEMA: u64 = 1;
 
 /// Sets the schema of a new file, and refuses a file of a newer program.
 pub(crate) fn migrate(txn: &Txn) -> Result<(), Error> {
-    match number(txn, "schema")? {
+    match check_schema(txn)? {
         None => put_number(txn, "schema", SCHEMA),
-        Some(found) if found > SCHEMA => Err(Error::NewerSchema { found, known: SCHEMA }),
         Some(_) => Ok(()),
+    }
+}
+
+/// The file's schema, which must be one that this program knows; none in a new file.
+pub(crate) fn check_schema(read: &dyn Read) -> Result<Option<u64>, Error> {
+    match number(read, "schema")? {
+        Some(found) if found > SCHEMA => Err(Error::NewerSchema { found, known: SCHEMA }),
+        found => Ok(found),
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Error {
     NewerSchema { found: u64, known: u64 },
     #[error("cannot open {0}: {reason}", .path.display())]
     Open { path: PathBuf, reason: String },
+    #[error("{0} cannot be written: permission denied for the user of this process", .path.display())]
+    Denied { path: PathBuf },
     #[error("storage failure: {0}")]
     Storage(String),
     #[error("a row of table {table} cannot be read: {reason}")]
@@ -97,6 +99,20 @@ impl Store {
             return Err(Error::Open { path, reason });
         }
         Store::open_files(dir, options)
+    }
+
+    /// Looks into a data directory without writing a byte, and refuses one of a newer program. None where the process
+    /// that used it was not stopped in order: then only [`Store::open`] can tell.
+    pub fn peek(dir: &Path) -> Result<Option<Snapshot>, Error> {
+        let path = dir.join("state.redb");
+        let snapshot = file::peek(&path)?;
+        if let Some(snapshot) = &snapshot {
+            meta::check_schema(snapshot).map_err(|error| match error {
+                Error::Storage(reason) => Error::Open { path, reason },
+                other => other,
+            })?;
+        }
+        Ok(snapshot)
     }
 
     /// Opens the stores of a data directory that was initialised before.

@@ -51,6 +51,11 @@ pub(super) async fn read(
     progress: &Progress,
 ) -> Result<Read, Failure> {
     let source = Source::open(deps, setup, entity, stage).await?;
+    let pages_read = stage.position.listing.pages;
+    // A crash may have come between the last page and the commit.
+    if pages_read > 0 && source.is_spent() {
+        return Ok(resumed);
+    }
     let mut reader = Reader {
         deps,
         setup,
@@ -59,6 +64,7 @@ pub(super) async fn read(
         progress,
         counts: resumed.counts,
         modified_max: resumed.modified_max,
+        pages_read,
     };
     let outcome = reader.run(source, resumed.planner, cancel).await;
     let (planner, counts, modified_max) = outcome?;
@@ -73,6 +79,17 @@ struct Reader<'a> {
     progress: &'a Progress,
     counts: Counts,
     modified_max: Option<i64>,
+    /// Pages that arrived: one more than were planned, as long as one waits.
+    pages_read: u64,
+}
+
+/// Where in the listing a page is.
+#[derive(Default)]
+struct Place {
+    /// From 1.
+    number: u64,
+    /// Where the listing goes on behind it.
+    next: Option<String>,
 }
 
 impl Reader<'_> {
@@ -85,14 +102,14 @@ impl Reader<'_> {
         let mut fetching: Option<Fetch> = Some(source.fetch());
         let mut planning: Option<Plan> = None;
         let mut idle = Some(planner);
-        // A fetched page that waits for the planner, with the position behind it.
-        let mut fetched: Option<(RemotePage, Option<String>)> = None;
-        let mut behind: Option<String> = None;
+        // A fetched page that waits for the planner, with its place in the listing.
+        let mut fetched: Option<(RemotePage, Place)> = None;
+        let mut place = Place::default();
         loop {
             if let Some(mut planner) = idle.take() {
                 match fetched.take() {
-                    Some((page, next)) => {
-                        behind = next;
+                    Some((page, at)) => {
+                        place = at;
                         planning = Some(tokio::task::spawn_blocking(move || {
                             let draft = planner.page(page);
                             (planner, draft)
@@ -106,6 +123,8 @@ impl Reader<'_> {
             }
             let flush_in = self.stage.due_in().unwrap_or(Duration::from_secs(3600));
             tokio::select! {
+                // First, because a request that the wish stopped would look like a failure.
+                biased;
                 () = cancel.cancelled() => return Err(Failure::cancelled()),
                 done = finished(&mut fetching), if fetched.is_none() && fetching.is_some() => {
                     let (source, page) = done.map_err(Failure::panicked)?;
@@ -116,7 +135,7 @@ impl Reader<'_> {
                 done = finished(&mut planning), if planning.is_some() => {
                     let (planner, draft) = done.map_err(Failure::panicked)?;
                     planning = None;
-                    self.planned(draft?, behind.take()).await?;
+                    self.planned(draft?, std::mem::take(&mut place)).await?;
                     idle = Some(planner);
                 }
                 () = tokio::time::sleep(flush_in), if self.stage.due_in().is_some() => {
@@ -134,10 +153,10 @@ impl Reader<'_> {
         mut source: Source,
         page: Result<RemotePage, plugin::Error>,
         fetching: &mut Option<Fetch>,
-    ) -> Result<(RemotePage, Option<String>), Failure> {
+    ) -> Result<(RemotePage, Place), Failure> {
+        self.pages_read += 1;
+        let number = self.pages_read;
         let listing = &mut self.stage.position.listing;
-        listing.pages += 1;
-        let number = listing.pages;
         source.drain_log(self.progress);
         let page = page.map_err(|error| Failure::of_page(&error, number))?;
         if listing.total.is_some() && page.total.is_some() && listing.total != page.total {
@@ -147,7 +166,8 @@ impl Reader<'_> {
         listing.checkpoint = page.checkpoint.clone().or(listing.checkpoint.take());
         self.progress.page(number, listing.total);
         let limits = &self.deps.options;
-        if number >= limits.listing_pages_max || listing.rows > limits.listing_records_max {
+        let over = number >= limits.listing_pages_max || listing.rows > limits.listing_records_max;
+        if over && page.next.is_some() {
             let message = format!(
                 "page {number}: the listing does not end within {} pages or {} records",
                 limits.listing_pages_max, limits.listing_records_max
@@ -158,20 +178,21 @@ impl Reader<'_> {
         if let Some(more) = source.advance(next.clone()) {
             *fetching = Some(more.fetch());
         }
-        Ok((page, next))
+        Ok((page, Place { number, next }))
     }
 
     /// Takes a page that was planned: decisions, counts, staging.
-    async fn planned(&mut self, draft: Draft, next: Option<String>) -> Result<(), Failure> {
+    async fn planned(&mut self, draft: Draft, place: Place) -> Result<(), Failure> {
+        let Place { number: page, next } = place;
         let listing = &mut self.stage.position.listing;
         let by_ids = self.entity.request.mode == Mode::Ids;
         if next.is_some() && !draft.news && !by_ids {
-            let page = listing.pages;
             let message = format!(
                 "page {page} holds no record that was not listed before, and says that there are more"
             );
             return Err(Failure::new("listing.loops", message).at_page(page));
         }
+        listing.pages = page;
         listing.rows += draft.page.listed;
         let nameless = |failure: &PlanFailure| failure.external_id.trim().is_empty();
         listing.nameless |= draft.page.failures.iter().any(nameless);
@@ -227,6 +248,11 @@ impl Source {
             ids,
             by_ids,
         })
+    }
+
+    /// Whether there is nothing to ask for; a listing that was not begun has no cursor either.
+    fn is_spent(&self) -> bool {
+        if self.by_ids { self.ids.is_empty() } else { self.request.cursor.is_none() }
     }
 
     /// The source of the next page; none behind the last one.

@@ -97,6 +97,9 @@ impl Pool {
     async fn one(self, job: Arc<Job>) {
         let cancel = CancellationToken::new();
         self.lock().insert(job.run.0, cancel.clone());
+        if self.is_unwanted(&job) {
+            cancel.cancel();
+        }
         let lease = tokio::spawn(self.clone().keep_lease(Arc::clone(&job), cancel.clone()));
         let work = tokio::spawn({
             let (deps, job, cancel) = (self.deps.clone(), Arc::clone(&job), cancel.clone());
@@ -123,6 +126,13 @@ impl Pool {
         lease.abort();
         self.lock().remove(&job.run.0);
         self.deps.bell.notify_one();
+    }
+
+    /// Whether somebody wished to cancel the run before it was in the list of running ones: between its claim and now,
+    /// or before a crash.
+    fn is_unwanted(&self, job: &Job) -> bool {
+        let row = self.deps.store.read().and_then(|read| jobs::get(&read, job.id));
+        row.ok().flatten().is_some_and(|row| row.cancel)
     }
 
     /// Renews the lease while the run goes on; stops the run when it is lost.

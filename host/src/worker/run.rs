@@ -160,6 +160,10 @@ async fn read_all(
         sound &= gone::adds_up(entity, &stage.position.listing);
         entities.push(entity_outcome(deps, entity, &read, &stage, first)?);
     }
+    // A run that was read to its end before a crash meets an older wish only here.
+    if cancel.is_cancelled() {
+        return Err(Failure::cancelled());
+    }
     let mut counts = Counts::default();
     entities.iter().for_each(|entity| listing::add(&mut counts, &entity.counts));
     progress.counts(&counts);

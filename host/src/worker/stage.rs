@@ -32,6 +32,7 @@ pub(super) struct Position {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Listing {
+    /// Pages that were planned: the plan and the cursor are as far.
     pub pages: u64,
     /// Distinct rows, rejects included.
     pub rows: u64,

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -90,9 +90,32 @@ impl Host {
         }
     }
 
+    /// Waits until the process, which was asked to stop, has ended.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let (mut child, _) = self.process.take().expect("the host runs");
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("the host's status") {
+                return status;
+            }
+            if begin.elapsed() > DEADLINE {
+                let _ = child.kill();
+                panic!("the host did not stop in {DEADLINE:?}\n{}", self.log());
+            }
+            thread::sleep(POLL);
+        }
+    }
+
     /// Starts the host again on the same data directory; ends it first where it still runs.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// [`Host::restart`] with more flags of `serve`.
+    #[track_caller]
+    pub(crate) fn restart_with(&mut self, flags: &[&str]) {
         self.kill();
         let log = self.directory.path().join("host.log");
         let log = fs::File::options().create(true).append(true).open(log);
@@ -101,6 +124,7 @@ impl Host {
             .arg(self.data_dir())
             .arg("--config")
             .arg(self.directory.path().join("syncline.toml"))
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.expect("a log file"))

@@ -9,16 +9,25 @@
 )]
 
 mod brakes;
+mod cli;
+mod crash;
 mod dry_run;
+mod faults;
 mod feed;
 mod fixture;
 mod inbox;
+mod laws;
+mod listings;
 mod matching;
+mod plugins;
 mod presence;
 mod races;
 mod records;
 mod requests;
+mod rig;
+mod secrets;
 mod smoke;
+mod startup;
 mod strategies;
 mod tenants;
 mod three_way;
