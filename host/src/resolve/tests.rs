@@ -188,7 +188,8 @@ fn check_laws(
 #[test]
 fn the_five_strategies_keep_the_laws() {
     const CASES: u64 = 20_000;
-    let strategies: [(&str, fn(&Conflict) -> Choice); 5] = [
+    type Choose = fn(&Conflict) -> Choice;
+    let strategies: [(&str, Choose); 5] = [
         ("federation_wins", |_| Choice::Remote),
         ("local_wins", |_| Choice::Local),
         ("merge", merge),
