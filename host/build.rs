@@ -19,14 +19,8 @@ struct Group {
 /// The standard library of `wasip2` brings a few WASI imports along, which the host answers with nothing. Strategies
 /// must not import anything, so that they are built for a target without WASI, by the linker that makes components.
 const GROUPS: [Group; 2] = [
-    Group {
-        directory: "connectors",
-        target: "wasm32-wasip2",
-    },
-    Group {
-        directory: "strategies",
-        target: "wasm32-unknown-unknown",
-    },
+    Group { directory: "connectors", target: "wasm32-wasip2" },
+    Group { directory: "strategies", target: "wasm32-unknown-unknown" },
 ];
 
 const PROFILE: &str = "component";
@@ -76,21 +70,13 @@ fn main() -> ExitCode {
 
 fn build() -> Result<(), String> {
     let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
-    let root = manifest_dir
-        .parent()
-        .ok_or("the host crate must be inside the workspace")?;
+    let root = manifest_dir.parent().ok_or("the host crate must be inside the workspace")?;
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     let target_dir = components_dir(&out_dir)?;
     let sysroot = sysroot()?;
     println!("cargo::rerun-if-changed=build.rs");
-    for name in [
-        "plugins",
-        "plugin-sdk",
-        "wit",
-        "Cargo.toml",
-        "Cargo.lock",
-        "rust-toolchain.toml",
-    ] {
+    for name in ["plugins", "plugin-sdk", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"]
+    {
         let path = root.join(name);
         // A path that does not exist would make every build run this again.
         if path.exists() {
@@ -121,10 +107,8 @@ fn build() -> Result<(), String> {
                 package.clone()
             };
             let bytes = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))");
-            let _ = writeln!(
-                embedded,
-                "    EmbeddedComponent {{ name: \"{name}\", bytes: {bytes} }},"
-            );
+            let _ =
+                writeln!(embedded, "    EmbeddedComponent {{ name: \"{name}\", bytes: {bytes} }},");
         }
     }
     embedded.push_str("];\n");
@@ -137,16 +121,9 @@ fn build() -> Result<(), String> {
 /// release share it: components are always built in the same way.
 fn components_dir(out_dir: &Path) -> Result<PathBuf, String> {
     // <target>/[<triple>/]<profile>/build/<package>/out
-    let above = out_dir
-        .ancestors()
-        .nth(4)
-        .ok_or("OUT_DIR is not where cargo puts it")?;
+    let above = out_dir.ancestors().nth(4).ok_or("OUT_DIR is not where cargo puts it")?;
     let target = variable("TARGET")?;
-    let target_dir = if above.ends_with(&target) {
-        above.parent().unwrap_or(above)
-    } else {
-        above
-    };
+    let target_dir = if above.ends_with(&target) { above.parent().unwrap_or(above) } else { above };
     Ok(target_dir.join("components"))
 }
 
@@ -175,30 +152,19 @@ fn sysroot() -> Result<PathBuf, String> {
             String::from_utf8_lossy(&output.stderr)
         ));
     }
-    Ok(PathBuf::from(
-        String::from_utf8_lossy(&output.stdout).trim(),
-    ))
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 /// Adds the target's standard library where rustup may.
 fn ensure_target(sysroot: &Path, target: &str) -> Result<(), String> {
-    let installed = || {
-        sysroot
-            .join("lib/rustlib")
-            .join(target)
-            .join("lib")
-            .is_dir()
-    };
+    let installed = || sysroot.join("lib/rustlib").join(target).join("lib").is_dir();
     if installed() {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", target]);
     let mut by_hand = format!("rustup target add {target}");
-    if let Some(toolchain) = env::var("RUSTUP_TOOLCHAIN")
-        .ok()
-        .filter(|name| !name.is_empty())
-    {
+    if let Some(toolchain) = env::var("RUSTUP_TOOLCHAIN").ok().filter(|name| !name.is_empty()) {
         rustup.args(["--toolchain", &toolchain]);
         let _ = write!(by_hand, " --toolchain {toolchain}");
     }
@@ -224,9 +190,7 @@ fn run_cargo(
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if LEAKING.contains(&&*text)
-            || LEAKING_PREFIXES
-                .iter()
-                .any(|prefix| text.starts_with(prefix))
+            || LEAKING_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
         {
             cargo.env_remove(&name);
         }
@@ -253,16 +217,11 @@ fn run_cargo(
             .join("bin")
             .join(format!("wasm-component-ld{}", env::consts::EXE_SUFFIX));
         if !linker.is_file() {
-            return Err(format!(
-                "the toolchain has no component linker at {}",
-                linker.display()
-            ));
+            return Err(format!("the toolchain has no component linker at {}", linker.display()));
         }
         cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
     }
-    let output = cargo
-        .output()
-        .map_err(|error| format!("cargo cannot be run: {error}"))?;
+    let output = cargo.output().map_err(|error| format!("cargo cannot be run: {error}"))?;
     if output.status.success() {
         return Ok(());
     }

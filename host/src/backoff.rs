@@ -34,10 +34,7 @@ impl RequestRetry {
     /// 50 to 100 %. `random` is uniform over all of `u32`.
     pub fn wait(&self, attempt: u32, random: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
-        let full = self
-            .wait_first
-            .saturating_mul(1 << doublings)
-            .min(self.wait_max);
+        let full = self.wait_first.saturating_mul(1 << doublings).min(self.wait_max);
         let half = full / 2;
         half + share(full - half, random)
     }
@@ -60,20 +57,15 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         let seconds = value.parse::<u64>().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
     }
-    let millis = http_date(value)?
-        .as_millisecond()
-        .saturating_sub(now.as_millisecond());
+    let millis = http_date(value)?.as_millisecond().saturating_sub(now.as_millisecond());
     let wait = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
 /// The three forms that RFC 9110 makes every recipient read.
 fn http_date(value: &str) -> Option<Timestamp> {
-    const FORMS: [&str; 3] = [
-        "%a, %d %b %Y %H:%M:%S GMT",
-        "%A, %d-%b-%y %H:%M:%S GMT",
-        "%a %b %e %H:%M:%S %Y",
-    ];
+    const FORMS: [&str; 3] =
+        ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     FORMS.iter().find_map(|form| {
         let date = strtime::parse(form, value).ok()?.to_datetime().ok()?;
         Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
@@ -96,16 +88,9 @@ mod tests {
         #[track_caller]
         fn check(attempt: u32, low_millis: u128, high_millis: u128) {
             let retry = RequestRetry::default();
-            assert_eq!(
-                retry.wait(attempt, 0).as_millis(),
-                low_millis,
-                "lowest after {attempt}"
-            );
+            assert_eq!(retry.wait(attempt, 0).as_millis(), low_millis, "lowest after {attempt}");
             let high = retry.wait(attempt, u32::MAX);
-            assert!(
-                high < Duration::from_millis(high_millis as u64),
-                "below the full wait"
-            );
+            assert!(high < Duration::from_millis(high_millis as u64), "below the full wait");
             assert_eq!(high.as_millis() + 1, high_millis, "highest after {attempt}");
         }
         check(0, 500, 1_000);
@@ -131,14 +116,8 @@ mod tests {
         fn check(retry: u32, minutes: u64) {
             let nominal = Duration::from_secs(60 * minutes);
             assert_eq!(job_wait(retry, 0), nominal, "retry {retry}");
-            assert!(
-                job_wait(retry, u32::MAX) < nominal + nominal / 10,
-                "retry {retry}"
-            );
-            assert!(
-                job_wait(retry, u32::MAX) > nominal + nominal / 11,
-                "retry {retry}"
-            );
+            assert!(job_wait(retry, u32::MAX) < nominal + nominal / 10, "retry {retry}");
+            assert!(job_wait(retry, u32::MAX) > nominal + nominal / 11, "retry {retry}");
         }
         check(0, 2);
         check(1, 2);
@@ -153,11 +132,7 @@ mod tests {
         #[track_caller]
         fn check(value: &str, seconds: Option<u64>) {
             let now = "1994-11-06T08:49:00Z".parse().unwrap();
-            assert_eq!(
-                retry_after(value, now),
-                seconds.map(Duration::from_secs),
-                "{value:?}"
-            );
+            assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
         }
         check("0", Some(0));
         check(" 120 ", Some(120));

@@ -151,11 +151,7 @@ pub fn validity(valid: u64, invalid: u64, options: &Options) -> Result<(), TooFe
     if reaches(valid, valid.saturating_add(invalid), min_percent) {
         Ok(())
     } else {
-        Err(TooFewValid {
-            valid,
-            invalid,
-            min_percent,
-        })
+        Err(TooFewValid { valid, invalid, min_percent })
     }
 }
 

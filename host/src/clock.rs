@@ -17,9 +17,7 @@ impl Clock {
 
     /// A clock that stands still until it is set.
     pub fn fixed(at: Timestamp) -> Clock {
-        Clock {
-            fixed: Some(Arc::new(Mutex::new(at))),
-        }
+        Clock { fixed: Some(Arc::new(Mutex::new(at))) }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -32,9 +30,7 @@ impl Clock {
     /// Moves a fixed clock; the system clock cannot be moved.
     pub fn set(&self, at: Timestamp) {
         if let Some(fixed) = &self.fixed {
-            *fixed
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = at;
+            *fixed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = at;
         }
     }
 }

@@ -95,7 +95,12 @@ fn row_name(connector: ConnectorId, connection: Option<(&str, ConnectionId)>) ->
 }
 
 fn place<'a>(connection: Option<(&'a str, ConnectionId)>, row: &'a str) -> Place<'a> {
-    Place { table: "credentials", organization: connection.map(|(org, _)| org), row, field: "credentials" }
+    Place {
+        table: "credentials",
+        organization: connection.map(|(org, _)| org),
+        row,
+        field: "credentials",
+    }
 }
 
 fn open(
@@ -106,8 +111,9 @@ fn open(
 ) -> Result<Body, Error> {
     let row = row_name(connector, connection);
     let opened = key.open(place(connection, &row), &sealed.sealed)?;
-    serde_json::from_slice(opened.expose())
-        .map_err(|_| Error::Wrong("the stored credentials cannot be read: set them again".to_owned()))
+    serde_json::from_slice(opened.expose()).map_err(|_| {
+        Error::Wrong("the stored credentials cannot be read: set them again".to_owned())
+    })
 }
 
 /// How requests of a connection authenticate: with its own credentials if it has any, else with the connector's.
@@ -154,13 +160,17 @@ pub fn auth(
 }
 
 /// In the header or the query parameter that the connector's API wants; `config.authIn` chooses where it knows both.
-fn api_key(connector: &Connector, specs: &[AuthSpec], secret: Secret<String>) -> Result<Auth, Error> {
+fn api_key(
+    connector: &Connector,
+    specs: &[AuthSpec],
+    secret: Secret<String>,
+) -> Result<Auth, Error> {
     let wanted = connector.config.get("authIn").and_then(serde_json::Value::as_str);
     let (mut in_header, mut in_query) = (None, None);
     for spec in specs {
         if let AuthSpec::ApiKey { header, query } = spec {
-            in_header = in_header.or(header.clone());
-            in_query = in_query.or(query.clone());
+            in_header = in_header.or_else(|| header.clone());
+            in_query = in_query.or_else(|| query.clone());
         }
     }
     match (wanted, in_header, in_query) {
@@ -169,7 +179,8 @@ fn api_key(connector: &Connector, specs: &[AuthSpec], secret: Secret<String>) ->
         }
         (_, header, _) => {
             let name = header.unwrap_or_else(|| "X-API-Key".to_owned());
-            let name = name.parse().map_err(|_| Error::Wrong(format!("{name:?} is no header name")))?;
+            let name =
+                name.parse().map_err(|_| Error::Wrong(format!("{name:?} is no header name")))?;
             Ok(Auth::Header { name, value: secret })
         }
     }

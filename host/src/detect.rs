@@ -112,13 +112,9 @@ pub fn is_unchanged<'a>(
     base: impl Fn(usize) -> &'a Value,
     remote: &[Value],
 ) -> bool {
-    types
-        .iter()
-        .zip(remote)
-        .enumerate()
-        .all(|(at, (field_type, remote))| {
-            let base = base(at);
-            matches!(remote, Value::Absent)
-                || (!matches!(base, Value::Absent) && normalizer.equal(*field_type, base, remote))
-        })
+    types.iter().zip(remote).enumerate().all(|(at, (field_type, remote))| {
+        let base = base(at);
+        matches!(remote, Value::Absent)
+            || (!matches!(base, Value::Absent) && normalizer.equal(*field_type, base, remote))
+    })
 }

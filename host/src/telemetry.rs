@@ -35,11 +35,7 @@ pub fn escape_control(text: &str) -> Cow<'_, str> {
     }
     let mut escaped = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if steers(c) {
-            escaped.extend(c.escape_default())
-        } else {
-            escaped.push(c)
-        }
+        if steers(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
     }
     Cow::Owned(escaped)
 }
@@ -61,20 +57,11 @@ where
         LogLevel::Trace => LevelFilter::TRACE,
     };
     // Libraries speak when something is wrong; their chatter is not the operator's.
-    let targets = Targets::new()
-        .with_target("syncline", level)
-        .with_default(level.min(LevelFilter::WARN));
-    let lines = Lines {
-        format: log.format,
-        color,
-        clock,
-    };
-    let layer = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .with_writer(writer);
-    tracing_subscriber::registry()
-        .with(targets)
-        .with(layer.event_format(lines))
+    let targets =
+        Targets::new().with_target("syncline", level).with_default(level.min(LevelFilter::WARN));
+    let lines = Lines { format: log.format, color, clock };
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    tracing_subscriber::registry().with(targets).with(layer.event_format(lines))
 }
 
 struct Lines {
@@ -132,11 +119,7 @@ impl Lines {
         }
         let mut fields = String::new();
         context.format_fields(Writer::new(&mut fields), event)?;
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|scope| scope.from_root())
-        {
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
             let known = extensions.get::<FormattedFields<N>>();
             let known = known.map(|known| known.fields.as_str()).unwrap_or_default();
@@ -157,23 +140,13 @@ impl Lines {
     {
         let mut fields = Fields(serde_json::Map::new());
         fields.0.insert("time".to_owned(), self.now().into());
-        fields
-            .0
-            .insert("level".to_owned(), event.metadata().level().as_str().into());
-        fields
-            .0
-            .insert("target".to_owned(), event.metadata().target().into());
+        fields.0.insert("level".to_owned(), event.metadata().level().as_str().into());
+        fields.0.insert("target".to_owned(), event.metadata().target().into());
         event.record(&mut fields);
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|scope| scope.from_root())
-        {
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
             if let Some(known) = extensions.get::<FormattedFields<N>>() {
-                fields
-                    .0
-                    .insert(span.name().to_owned(), known.fields.as_str().into());
+                fields.0.insert(span.name().to_owned(), known.fields.as_str().into());
             }
         }
         let line = serde_json::to_string(&fields.0).map_err(|_| fmt::Error)?;
@@ -279,10 +252,7 @@ mod tests {
         });
         assert_eq!(text.lines().count(), 1);
         assert!(text.starts_with("2026-03-01T10:00:00.000Z INFO  run{id=\"run_1\"}: fetched "));
-        assert!(
-            text.contains("page=3") && !text.contains('\u{1b}'),
-            "{text:?}"
-        );
+        assert!(text.contains("page=3") && !text.contains('\u{1b}'), "{text:?}");
     }
 
     #[test]

@@ -8,9 +8,7 @@ const SEED_DEFAULT: u64 = 20_260_214;
 pub(crate) fn seed() -> u64 {
     let seed = std::env::var("SYNCLINE_TEST_SEED")
         .ok()
-        .map_or(SEED_DEFAULT, |text| {
-            text.parse().expect("SYNCLINE_TEST_SEED is a whole number")
-        });
+        .map_or(SEED_DEFAULT, |text| text.parse().expect("SYNCLINE_TEST_SEED is a whole number"));
     println!("SYNCLINE_TEST_SEED={seed}");
     seed
 }
@@ -23,11 +21,7 @@ pub(crate) fn check<S: Strategy>(
 ) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed().to_le_bytes());
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     if let Err(broken) = TestRunner::new_with_rng(config, rng).run(strategy, property) {
         panic!("{broken}");

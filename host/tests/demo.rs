@@ -15,12 +15,7 @@ fn demo(args: &[&str], temp: &Path) -> Output {
             command.env_remove(name);
         }
     }
-    command
-        .env("TMPDIR", temp)
-        .arg("demo")
-        .args(args)
-        .output()
-        .unwrap()
+    command.env("TMPDIR", temp).arg("demo").args(args).output().unwrap()
 }
 
 /// The one line on standard output.
@@ -57,19 +52,9 @@ fn check_counts(run: &Value, expected: &[(&str, u64)]) {
 fn check_story(told: &Value, members: u64) {
     let runs = told["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2);
-    assert!(
-        runs.iter().all(|run| run["status"] == "completed"),
-        "{told}"
-    );
+    assert!(runs.iter().all(|run| run["status"] == "completed"), "{told}");
     assert_ne!(runs[0]["id"], runs[1]["id"]);
-    check_counts(
-        &runs[0],
-        &[
-            ("fetched", members),
-            ("valid", members),
-            ("created", members),
-        ],
-    );
+    check_counts(&runs[0], &[("fetched", members), ("valid", members), ("created", members)]);
     let second = [
         ("fetched", members),
         ("valid", members - 1),
@@ -122,18 +107,10 @@ fn every_outcome_occurs_and_nothing_stays_behind() {
     assert_eq!(outcomes.len(), OUTCOMES.len());
     for (kind, side, strategy) in OUTCOMES {
         let outcome = outcomes[kind];
-        let expected = if side.is_empty() {
-            &json!("inactive")
-        } else {
-            &outcome[side]
-        };
+        let expected = if side.is_empty() { &json!("inactive") } else { &outcome[side] };
         assert_eq!(outcome["result"], *expected, "{outcome}");
         assert_eq!(outcome["strategy"], json!(strategy), "{outcome}");
-        let status = if matches!(kind, "lapsed" | "gone") {
-            "inactive"
-        } else {
-            "active"
-        };
+        let status = if matches!(kind, "lapsed" | "gone") { "inactive" } else { "active" };
         assert_eq!(outcome["status"], status, "{outcome}");
     }
     let conflicts = told["conflicts"].as_array().unwrap();
@@ -147,36 +124,20 @@ fn the_smallest_federation_tells_the_whole_story_to_people_too() {
     let temp = tempfile::tempdir().unwrap();
     let kept = temp.path().join("kept");
     let kept_name = kept.to_str().unwrap();
-    let output = demo(
-        &["--exit", "--members", "10", "--data-dir", kept_name],
-        temp.path(),
-    );
+    let output = demo(&["--exit", "--members", "10", "--data-dir", kept_name], temp.path());
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{err}");
-    for words in [
-        "WHAT HAPPENED",
-        "merge",
-        "newest_wins",
-        "manual",
-        "not listed",
-        "completed",
-    ] {
+    for words in ["WHAT HAPPENED", "merge", "newest_wins", "manual", "not listed", "completed"] {
         assert!(out.contains(words), "no {words:?} in\n{out}");
     }
-    assert!(
-        !out.contains('\u{1b}'),
-        "escapes although this is no terminal"
-    );
+    assert!(!out.contains('\u{1b}'), "escapes although this is no terminal");
     assert!(kept.join("master.key").exists());
 
     // The same directory again: nothing is touched, and the hint says what to do.
     let again = demo(&["--exit", "--data-dir", kept_name], temp.path());
     let err = text(&again.stderr);
     assert_eq!(again.status.code(), Some(5), "{err}");
-    assert!(
-        err.contains("is not empty") && err.contains("syncline serve --data-dir"),
-        "{err}"
-    );
+    assert!(err.contains("is not empty") && err.contains("syncline serve --data-dir"), "{err}");
 }
 
 #[test]

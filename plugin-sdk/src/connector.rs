@@ -50,10 +50,7 @@ impl<C> Context<C> {
     pub fn endpoint(&self, name: &str) -> Result<&str> {
         match self.endpoints.get(name).map(|url| url.trim()) {
             Some(url) if !url.is_empty() => Ok(url),
-            _ => Err(Error::config(
-                "",
-                format!("the endpoint `{name}` is not set"),
-            )),
+            _ => Err(Error::config("", format!("the endpoint `{name}` is not set"))),
         }
     }
 }

@@ -41,10 +41,7 @@ pub struct ConfigIssue {
 impl Error {
     /// A single wrong setting.
     pub fn config(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Config(vec![ConfigIssue {
-            pointer: pointer.into(),
-            message: message.into(),
-        }])
+        Self::Config(vec![ConfigIssue { pointer: pointer.into(), message: message.into() }])
     }
 
     /// Puts `what` (such as `page 3`) before the message of a bad or missing response; other errors stay as they are.
@@ -109,10 +106,6 @@ impl From<serde_json::Error> for Error {
             Category::Data => "the JSON does not have the expected shape",
             Category::Io => "the answer could not be read",
         };
-        Self::BadResponse(format!(
-            "{what} (line {}, column {})",
-            error.line(),
-            error.column()
-        ))
+        Self::BadResponse(format!("{what} (line {}, column {})", error.line(), error.column()))
     }
 }

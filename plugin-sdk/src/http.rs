@@ -134,12 +134,10 @@ impl Response {
                 "{subject}: the server does not know it ({status}){said}"
             ))),
             429 => Err(Error::RateLimited(self.retry_after_s())),
-            500..=599 => Err(Error::Unavailable(format!(
-                "{subject}: the server answered {status}{said}"
-            ))),
-            _ => Err(Error::BadResponse(format!(
-                "{subject}: the server answered {status}{said}"
-            ))),
+            500..=599 => {
+                Err(Error::Unavailable(format!("{subject}: the server answered {status}{said}")))
+            }
+            _ => Err(Error::BadResponse(format!("{subject}: the server answered {status}{said}"))),
         }
     }
 
@@ -154,14 +152,7 @@ impl Response {
         }
         match serde_json::from_slice::<Said>(&self.body) {
             Ok(Said { message }) if !message.trim().is_empty() => {
-                format!(
-                    ": {}",
-                    message
-                        .trim()
-                        .chars()
-                        .take(WORDS_CHARS_MAX)
-                        .collect::<String>()
-                )
+                format!(": {}", message.trim().chars().take(WORDS_CHARS_MAX).collect::<String>())
             }
             _ => String::new(),
         }
@@ -171,15 +162,10 @@ impl Response {
     #[must_use]
     pub fn is_html(&self) -> bool {
         let declared = self.header("content-type").is_some_and(|kind| {
-            kind.trim_start()
-                .get(..9)
-                .is_some_and(|head| head.eq_ignore_ascii_case("text/html"))
+            kind.trim_start().get(..9).is_some_and(|head| head.eq_ignore_ascii_case("text/html"))
         });
         let start = self.body.trim_ascii_start();
-        let start = start
-            .strip_prefix(b"\xEF\xBB\xBF")
-            .unwrap_or(start)
-            .trim_ascii_start();
+        let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
         declared || start.first() == Some(&b'<')
     }
 }

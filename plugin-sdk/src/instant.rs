@@ -40,10 +40,7 @@ impl Instant {
         let seconds =
             days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
                 - offset_s;
-        Some(Self {
-            seconds,
-            nanoseconds,
-        })
+        Some(Self { seconds, nanoseconds })
     }
 }
 
@@ -126,10 +123,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expect: Option<(i64, u32)>) {
-        let expect = expect.map(|(seconds, nanoseconds)| Instant {
-            seconds,
-            nanoseconds,
-        });
+        let expect = expect.map(|(seconds, nanoseconds)| Instant { seconds, nanoseconds });
         assert_eq!(Instant::parse(text), expect, "{text}");
     }
 
@@ -142,10 +136,7 @@ mod tests {
         check("2026-02-28 09:30:00z", Some((1_772_271_000, 0)));
         check("2026-02-28T10:30:00+01:00", Some((1_772_271_000, 0)));
         check("2026-02-28T04:00:00-05:30", Some((1_772_271_000, 0)));
-        check(
-            "2026-02-28T09:30:00.123456789999Z",
-            Some((1_772_271_000, 123_456_789)),
-        );
+        check("2026-02-28T09:30:00.123456789999Z", Some((1_772_271_000, 123_456_789)));
         check("0000-01-01T00:00:00Z", Some((-62_167_219_200, 0)));
         check("9999-12-31T23:59:59Z", Some((253_402_300_799, 0)));
         check("2016-12-31T23:59:60Z", Some((1_483_228_800, 0)));

@@ -98,19 +98,13 @@ impl Auth {
     /// A key in this header.
     #[must_use]
     pub const fn api_key_header(name: &'static str) -> Self {
-        Self::ApiKey {
-            header: Some(name),
-            query: None,
-        }
+        Self::ApiKey { header: Some(name), query: None }
     }
 
     /// A key in this query parameter.
     #[must_use]
     pub const fn api_key_query(name: &'static str) -> Self {
-        Self::ApiKey {
-            header: None,
-            query: Some(name),
-        }
+        Self::ApiKey { header: None, query: Some(name) }
     }
 }
 
@@ -282,9 +276,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            requests_per_minute: 60,
-            records_per_page_max: 1000,
-        }
+        Self { requests_per_minute: 60, records_per_page_max: 1000 }
     }
 }

@@ -70,23 +70,12 @@ impl PageBuilder {
     #[must_use]
     pub fn new(fields: &[&str]) -> Self {
         let fields = fields.iter().map(|&field| field.to_owned()).collect();
-        Self {
-            page: Page {
-                fields,
-                ..Page::default()
-            },
-        }
+        Self { page: Page { fields, ..Page::default() } }
     }
 
     /// Begins a row; [`RowBuilder::values`] ends it.
     pub fn row(&mut self, id: impl Into<String>) -> RowBuilder<'_> {
-        RowBuilder {
-            page: &mut self.page,
-            row: Row {
-                id: id.into(),
-                ..Row::default()
-            },
-        }
+        RowBuilder { page: &mut self.page, row: Row { id: id.into(), ..Row::default() } }
     }
 
     /// Sets a record aside that could not be read. `raw` is cut to [`Reject::RAW_BYTES_MAX`].
@@ -98,11 +87,7 @@ impl PageBuilder {
     ) {
         let mut raw = raw.into();
         raw.truncate(raw.floor_char_boundary(Reject::RAW_BYTES_MAX));
-        self.page.rejects.push(Reject {
-            id,
-            reason: reason.into(),
-            raw,
-        });
+        self.page.rejects.push(Reject { id, reason: reason.into(), raw });
     }
 
     /// Where the next page begins. Without it this page is the last.

@@ -89,10 +89,7 @@ pub struct Decision {
 
 impl Decision {
     pub fn new(choice: impl Into<Choice>, note: impl Into<String>) -> Self {
-        Self {
-            choice: choice.into(),
-            note: note.into(),
-        }
+        Self { choice: choice.into(), note: note.into() }
     }
 
     /// Takes the remote value.

@@ -39,10 +39,7 @@ pub struct Answer {
 impl Answer {
     /// The first header of this (lower-case) name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(header, _)| header == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -51,10 +48,7 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        Ok(Connection {
-            address,
-            stream: BufReader::with_capacity(256 * 1024, stream),
-        })
+        Ok(Connection { address, stream: BufReader::with_capacity(256 * 1024, stream) })
     }
 
     /// One request and its answer. After an error the connection is of no more use.
@@ -65,12 +59,7 @@ impl Connection {
 
     /// The first half of [`Connection::send`]: several requests can be under way.
     pub fn write(&mut self, request: &Request<'_>) -> io::Result<()> {
-        let Request {
-            method,
-            target,
-            headers,
-            body,
-        } = request;
+        let Request { method, target, headers, body } = request;
         let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address);
         for (name, value) in *headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -84,10 +73,7 @@ impl Connection {
     /// The second half of [`Connection::send`].
     pub fn read(&mut self) -> io::Result<Answer> {
         let status_line = self.line()?;
-        let status = status_line
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status =
             status.ok_or_else(|| invalid(&format!("no HTTP status in {status_line:?}")))?;
         let mut headers = Vec::new();
@@ -99,26 +85,18 @@ impl Connection {
             if headers.len() == HEADERS_MAX {
                 return Err(invalid("the answer has too many headers"));
             }
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| invalid("a header without :"))?;
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| invalid("a header without :"))?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut answer = Answer { status, headers, body: Vec::new() };
         answer.body = self.body(&answer)?;
         Ok(answer)
     }
 
     fn body(&mut self, answer: &Answer) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
-        if answer
-            .header("transfer-encoding")
-            .is_some_and(|coding| coding == "chunked")
-        {
+        if answer.header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
             loop {
                 let size = self.line()?;
                 let size = u64::from_str_radix(size.split(';').next().unwrap_or_default(), 16)
@@ -135,10 +113,7 @@ impl Connection {
             Some(Err(_)) => return Err(invalid("Content-Length is no number")),
             None if answer.status == 204 || answer.status == 304 => {}
             None => {
-                self.stream
-                    .by_ref()
-                    .take(BODY_BYTES_MAX)
-                    .read_to_end(&mut body)?;
+                self.stream.by_ref().take(BODY_BYTES_MAX).read_to_end(&mut body)?;
             }
         }
         Ok(body)
@@ -150,11 +125,7 @@ impl Connection {
         }
         body.reserve(usize::try_from(bytes).unwrap_or(0));
         let read = self.stream.by_ref().take(bytes).read_to_end(body)?;
-        if read as u64 == bytes {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
+        if read as u64 == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     fn line(&mut self) -> io::Result<String> {

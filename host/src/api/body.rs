@@ -133,7 +133,10 @@ impl Members {
     }
 
     /// A member of a type with its own decoder.
-    pub(crate) fn typed<T: serde::de::DeserializeOwned>(&mut self, member: &'static str) -> Option<T> {
+    pub(crate) fn typed<T: serde::de::DeserializeOwned>(
+        &mut self,
+        member: &'static str,
+    ) -> Option<T> {
         let value = self.take(member)?;
         match serde_json::from_value(value) {
             Ok(typed) => Some(typed),

@@ -113,8 +113,11 @@ struct Wanted {
 fn wanted(bytes: &Bytes, new: bool) -> Result<Wanted, Problem> {
     let mut members = Members::new(object(bytes)?);
     let connector_id = if new { members.required("connectorId") } else { String::new() };
-    let federation_org_id =
-        if new { Some(members.required("federationOrgId")) } else { members.text("federationOrgId") };
+    let federation_org_id = if new {
+        Some(members.required("federationOrgId"))
+    } else {
+        members.text("federationOrgId")
+    };
     let has_strategy = members.has("strategy");
     let strategy = members.text("strategy");
     let webhooks_enabled = members.flag("webhooksEnabled");
@@ -157,7 +160,8 @@ fn check(
                     let message = format!("the plugin `{}` cannot push {name}s", plugin.name);
                     members.fault(&format!("{at}/direction"), message);
                 }
-                let named = policy.strategy.iter().chain(policy.fields.values().map(|f| &f.strategy));
+                let named =
+                    policy.strategy.iter().chain(policy.fields.values().map(|f| &f.strategy));
                 for strategy in named.filter(|name| !knows(api, name)) {
                     members.fault(&at, unknown_strategy(api, strategy));
                 }
@@ -189,7 +193,9 @@ pub(super) async fn create(
     let created = api
         .deps
         .store
-        .write(move |txn| -> Result<Connection, Problem> { connect(&inner, txn, &org, &wanted, now) })
+        .write(move |txn| -> Result<Connection, Problem> {
+            connect(&inner, txn, &org, &wanted, now)
+        })
         .await?;
     let mut response = tagged(created.version, row(&created));
     *response.status_mut() = StatusCode::CREATED;
@@ -258,7 +264,8 @@ pub(super) async fn update(
             if_match.check(found.version)?;
             let connector = connectors::find(txn, &found.connector_id.to_string())?;
             let strategy = wanted.strategy.clone().unwrap_or(found.strategy);
-            let entities = check(&inner, &connector, strategy.as_deref(), wanted.entities.as_ref())?;
+            let entities =
+                check(&inner, &connector, strategy.as_deref(), wanted.entities.as_ref())?;
             found.strategy = strategy;
             found.entities.extend(entities);
             let federation_org_id = wanted.federation_org_id.clone();

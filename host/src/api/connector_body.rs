@@ -147,7 +147,8 @@ fn check_endpoints(members: &mut Members, manifest: &ConnectorManifest, connecto
     for (name, url) in &connector.endpoints {
         let member = format!("endpoints/{}", escape(name));
         if !manifest.endpoints.iter().any(|spec| spec.name == *name) {
-            let known: Vec<&str> = manifest.endpoints.iter().map(|spec| spec.name.as_str()).collect();
+            let known: Vec<&str> =
+                manifest.endpoints.iter().map(|spec| spec.name.as_str()).collect();
             members.fault(&member, format!("is not known: known are {}", known.join(", ")));
         } else if name == "baseUrl" || url.contains("://") {
             match url.parse::<url::Url>() {
@@ -159,7 +160,8 @@ fn check_endpoints(members: &mut Members, manifest: &ConnectorManifest, connecto
     }
     for spec in manifest.endpoints.iter().filter(|spec| spec.required) {
         if spec.default.is_none() && !connector.endpoints.contains_key(&spec.name) {
-            members.fault(&format!("endpoints/{}", spec.name), format!("is missing: {}", spec.title));
+            members
+                .fault(&format!("endpoints/{}", spec.name), format!("is missing: {}", spec.title));
         }
     }
 }

@@ -8,8 +8,8 @@ use super::problem::Problem;
 use super::{Api, organizations};
 use crate::clock;
 use crate::credentials;
-use crate::model::directory::{AuthType, Connector, ConnectorStatus, SyncConfig};
 use crate::model::ConnectorId;
+use crate::model::directory::{AuthType, Connector, ConnectorStatus, SyncConfig};
 use crate::store::{Read, Txn, directory};
 use crate::worker;
 use axum::Json;
@@ -139,7 +139,13 @@ fn sync_default() -> SyncConfig {
     }
 }
 
-fn seal(api: &Api, txn: &Txn, connector: &Connector, json: &Value, now: i64) -> Result<(), Problem> {
+fn seal(
+    api: &Api,
+    txn: &Txn,
+    connector: &Connector,
+    json: &Value,
+    now: i64,
+) -> Result<(), Problem> {
     let sealed = credentials::seal(&api.deps.key, connector.id, None, json, now)
         .map_err(|error| Problem::internal(&error))?;
     Ok(directory::put_credentials(txn, connector.id, None, &sealed)?)

@@ -67,13 +67,34 @@ pub(super) async fn list(
 }
 
 const RUN_COLUMNS: [&str; 12] = [
-    "syncId", "organizationId", "connectorId", "entity", "mode", "trigger", "strategy", "dryRun",
-    "status", "createdAt", "startedAt", "completedAt",
+    "syncId",
+    "organizationId",
+    "connectorId",
+    "entity",
+    "mode",
+    "trigger",
+    "strategy",
+    "dryRun",
+    "status",
+    "createdAt",
+    "startedAt",
+    "completedAt",
 ];
 const COUNT_COLUMNS: [&str; 14] = [
-    "fetched", "valid", "invalid", "created", "updated", "unchanged", "linked",
-    "conflictsDetected", "conflictsResolved", "conflictsHeld", "deactivated", "reactivated",
-    "quarantined", "pushed",
+    "fetched",
+    "valid",
+    "invalid",
+    "created",
+    "updated",
+    "unchanged",
+    "linked",
+    "conflictsDetected",
+    "conflictsResolved",
+    "conflictsHeld",
+    "deactivated",
+    "reactivated",
+    "quarantined",
+    "pushed",
 ];
 
 fn runs_csv(found: &[Run]) -> String {
@@ -132,8 +153,16 @@ fn outcomes(read: &Snapshot, run: RunId) -> Result<Vec<Value>, Problem> {
 
 fn conflicts_csv(lines: &[ConflictLine]) -> String {
     let header = [
-        "recordId", "externalId", "entity", "field", "baseValue", "remoteValue", "localValue",
-        "resolvedValue", "strategy", "note",
+        "recordId",
+        "externalId",
+        "entity",
+        "field",
+        "baseValue",
+        "remoteValue",
+        "localValue",
+        "resolvedValue",
+        "strategy",
+        "note",
     ];
     let mut text = csv::line(&header.map(str::to_owned));
     for line in lines {

@@ -51,7 +51,8 @@ pub(super) async fn list(
                 Some(id) => Some(organizations::find(read, id)?.no),
                 None => None,
             };
-            let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|w| w == found);
+            let is =
+                |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|w| w == found);
             let mut keep = |failure: &Failure| {
                 is(&connector, &failure.connector.to_string())
                     && is(&entity, &failure.entity)
@@ -71,7 +72,9 @@ pub(super) async fn show(
     let missing = format!("there is no failure {id:?}");
     let parsed: Result<FailureId, _> = id.parse();
     let found = api
-        .read(move |read, _| Ok(parsed.ok().map(|id| failures::get(read, id)).transpose()?.flatten()))
+        .read(move |read, _| {
+            Ok(parsed.ok().map(|id| failures::get(read, id)).transpose()?.flatten())
+        })
         .await?;
     Ok(Json(row(&found.ok_or_else(|| Problem::not_found(missing))?)))
 }

@@ -3,9 +3,9 @@
 use super::problem::Problem;
 use super::{Api, connectors};
 use crate::clock;
+use crate::model::RunStatus;
 use crate::model::directory::ConnectorStatus;
 use crate::model::run::Run;
-use crate::model::RunStatus;
 use crate::store::{Read, directory, meta, runs};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -61,7 +61,9 @@ pub(super) async fn connector(
             .iter()
             .filter(bad)
             .take(ERRORS_MAX)
-            .flat_map(|run| run.errors.iter().map(move |error| json!({ "syncId": run.id, "error": error })))
+            .flat_map(|run| {
+                run.errors.iter().map(move |error| json!({ "syncId": run.id, "error": error }))
+            })
             .collect();
         let worst = connections.iter().map(|c| c.consecutive_failures).max().unwrap_or(0);
         let status = match (connector.status, worst) {

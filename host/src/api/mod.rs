@@ -105,9 +105,7 @@ pub fn router(api: Api) -> Router {
         .route("/organizations", get(organizations::list).post(organizations::create))
         .route(
             "/organizations/{org}",
-            get(organizations::show)
-                .patch(organizations::update)
-                .delete(organizations::delete),
+            get(organizations::show).patch(organizations::update).delete(organizations::delete),
         )
         .route("/organizations/{org}/connections", get(connections::list).post(connections::create))
         .route(
@@ -191,9 +189,7 @@ async fn authenticate(
     };
     let found = directory::token(&api.deps.store.read()?, hash.as_bytes())?;
     let token = found.ok_or_else(Problem::unauthorized)?;
-    request
-        .extensions_mut()
-        .insert(Caller { name: token.name.into(), machine: token.machine });
+    request.extensions_mut().insert(Caller { name: token.name.into(), machine: token.machine });
     Ok(next.run(request).await)
 }
 

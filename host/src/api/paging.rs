@@ -39,8 +39,9 @@ impl Query {
     ) -> Result<Option<T>, Problem> {
         self.get(name)
             .map(|text| {
-                text.parse()
-                    .map_err(|_| Problem::invalid_at(&format!("?{name}"), format!("must be {what}")))
+                text.parse().map_err(|_| {
+                    Problem::invalid_at(&format!("?{name}"), format!("must be {what}"))
+                })
             })
             .transpose()
     }

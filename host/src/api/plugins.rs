@@ -52,7 +52,8 @@ pub(super) async fn install(
 
 fn unread(rejection: &BytesRejection, bytes_max: usize) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail = format!("the file is too large: a component may have at most {bytes_max} bytes");
+        let detail =
+            format!("the file is too large: a component may have at most {bytes_max} bytes");
         return Problem::new(422, "plugin.component-too-large", detail);
     }
     Problem::new(400, "bad-body", rejection.body_text())

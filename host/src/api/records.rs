@@ -120,7 +120,8 @@ pub(super) async fn list(
 }
 
 fn holds(record: &Record, needle: &str) -> bool {
-    let in_values = record.values.iter().any(|value| value.display().to_lowercase().contains(needle));
+    let in_values =
+        record.values.iter().any(|value| value.display().to_lowercase().contains(needle));
     let in_ids = record.links.iter().any(|link| link.external_id.to_lowercase().contains(needle));
     in_values || in_ids || record.aliases.iter().any(|(_, id)| id.to_lowercase().contains(needle))
 }
@@ -219,9 +220,12 @@ pub(super) async fn update(
     let version = match if_match {
         IfMatch::Any => None,
         IfMatch::Version(version) => Some(version),
-        IfMatch::Never => return Err(if_match.check(found.version).err().unwrap_or_else(|| {
-            Problem::new(412, "stale", "the row is at another version")
-        })),
+        IfMatch::Never => {
+            return Err(if_match
+                .check(found.version)
+                .err()
+                .unwrap_or_else(|| Problem::new(412, "stale", "the row is at another version")));
+        }
     };
     let mut members = Members::new(object(&bytes)?);
     let given = members.object("fields");

@@ -114,9 +114,10 @@ impl Filter {
         self.connector.is_none_or(|connector| run.connector == connector)
             && self.trigger.as_ref().is_none_or(|trigger| run.trigger.as_str() == trigger)
             && self.since.is_none_or(|since| run.created_at >= since)
-            && self.status.as_ref().is_none_or(|wanted| {
-                wanted.iter().any(|status| status == run.status.as_str())
-            })
+            && self
+                .status
+                .as_ref()
+                .is_none_or(|wanted| wanted.iter().any(|status| status == run.status.as_str()))
     }
 
     /// At most `limit` runs below `before`, and whether there are more.
@@ -180,11 +181,8 @@ pub(super) async fn cancel(
         .write(move |txn| -> Result<_, Problem> {
             let run = find(txn, &id)?;
             if run.status == RunStatus::Held {
-                let ended = Run {
-                    status: RunStatus::Cancelled,
-                    completed_at: Some(now),
-                    ..run.clone()
-                };
+                let ended =
+                    Run { status: RunStatus::Cancelled, completed_at: Some(now), ..run.clone() };
                 let organization = organizations::find(txn, &run.organization)?;
                 runs::put(txn, organization.no, &ended)?;
                 runs::delete_plan(txn, run.id)?;
@@ -277,14 +275,13 @@ pub(super) async fn undo(
         .write_bulk(move |txn| -> Result<_, Problem> {
             let run = find(txn, &id)?;
             let organization = organizations::find(txn, &run.organization)?;
-            let report =
-                commit::undo(txn, &store, organization.no, run.id, (now, by(&caller)))?;
+            let report = commit::undo(txn, &store, organization.no, run.id, (now, by(&caller)))?;
             Ok((find(txn, &id)?, report))
         })
         .await?;
-    let skipped = report.skipped.iter().map(|(record, field, reason)| {
-        json!({ "recordId": record, "field": field, "reason": reason })
-    });
+    let skipped = report.skipped.iter().map(
+        |(record, field, reason)| json!({ "recordId": record, "field": field, "reason": reason }),
+    );
     Ok(Json(json!({
         "syncId": run.id,
         "status": run.status,

@@ -193,7 +193,8 @@ fn requests(
     for spec in &specs {
         let fetches = asked.mode != Mode::Ids || plugin.abilities.fetch;
         if !fetches || !spec.modes.iter().any(|known| known == mode) {
-            let message = format!("{} can be synced in these modes: {}", spec.name, spec.modes.join(", "));
+            let message =
+                format!("{} can be synced in these modes: {}", spec.name, spec.modes.join(", "));
             return Err(Problem::invalid_at("/mode", message));
         }
     }
@@ -206,7 +207,10 @@ fn requests(
     Ok(specs.iter().map(request).collect())
 }
 
-fn specs<'a>(manifest: &'a ConnectorManifest, entity: &str) -> Result<Vec<&'a EntitySpec>, Problem> {
+fn specs<'a>(
+    manifest: &'a ConnectorManifest,
+    entity: &str,
+) -> Result<Vec<&'a EntitySpec>, Problem> {
     if entity == "all" {
         return Ok(in_order(&manifest.entities));
     }

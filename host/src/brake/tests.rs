@@ -33,12 +33,7 @@ fn deactivations_trip_above_the_larger_of_ten_and_five_percent() {
     ] {
         let expected = trips.then_some("tooManyDeactivations");
         for mode in [Mode::Full, Mode::Incremental, Mode::Ids] {
-            let input = BrakeInput {
-                mode,
-                active_before: active,
-                deactivations,
-                ..QUIET
-            };
+            let input = BrakeInput { mode, active_before: active, deactivations, ..QUIET };
             check_code(input, expected);
         }
     }
@@ -46,18 +41,10 @@ fn deactivations_trip_above_the_larger_of_ten_and_five_percent() {
 
 #[test]
 fn updates_trip_in_full_mode_only() {
-    for (linked, updates, trips) in [
-        (1_000, 400, false),
-        (1_000, 401, true),
-        (10, 10, false),
-        (12, 11, true),
-        (27, 11, true),
-    ] {
-        let full = BrakeInput {
-            linked_active_before: linked,
-            updates_of_linked: updates,
-            ..QUIET
-        };
+    for (linked, updates, trips) in
+        [(1_000, 400, false), (1_000, 401, true), (10, 10, false), (12, 11, true), (27, 11, true)]
+    {
+        let full = BrakeInput { linked_active_before: linked, updates_of_linked: updates, ..QUIET };
         check_code(full, trips.then_some("tooManyUpdates"));
         for mode in [Mode::Incremental, Mode::Ids] {
             check_code(BrakeInput { mode, ..full }, None);
@@ -67,68 +54,27 @@ fn updates_trip_in_full_mode_only() {
 
 #[test]
 fn a_first_sync_is_free() {
-    let first = BrakeInput {
-        active_before: 0,
-        linked_active_before: 0,
-        ..QUIET
-    };
+    let first = BrakeInput { active_before: 0, linked_active_before: 0, ..QUIET };
     check_code(first, None);
-    check_code(
-        BrakeInput {
-            listing_count: Some(0),
-            ..first
-        },
-        None,
-    );
+    check_code(BrakeInput { listing_count: Some(0), ..first }, None);
 }
 
 #[test]
 fn an_emptied_source_is_held_only_when_the_listing_was_sound() {
-    let emptied = BrakeInput {
-        listing_count: Some(0),
-        linked_active_before: 3,
-        ..QUIET
-    };
+    let emptied = BrakeInput { listing_count: Some(0), linked_active_before: 3, ..QUIET };
     check_code(emptied, Some("sourceEmpty"));
-    check_code(
-        BrakeInput {
-            deactivations: 1_000,
-            ..emptied
-        },
-        Some("sourceEmpty"),
-    );
-    check_code(
-        BrakeInput {
-            listing_count: None,
-            ..emptied
-        },
-        None,
-    );
-    check_code(
-        BrakeInput {
-            listing_count: Some(1),
-            ..emptied
-        },
-        None,
-    );
-    let options = Options {
-        emptied_linked_min: 4,
-        ..Options::default()
-    };
+    check_code(BrakeInput { deactivations: 1_000, ..emptied }, Some("sourceEmpty"));
+    check_code(BrakeInput { listing_count: None, ..emptied }, None);
+    check_code(BrakeInput { listing_count: Some(1), ..emptied }, None);
+    let options = Options { emptied_linked_min: 4, ..Options::default() };
     assert_eq!(check(&emptied, &options), None);
 }
 
 #[test]
 fn messages_say_the_figures_and_what_to_do() {
-    let input = BrakeInput {
-        deactivations: 51,
-        ..QUIET
-    };
+    let input = BrakeInput { deactivations: 51, ..QUIET };
     let message = check(&input, &Options::default()).unwrap().message;
-    assert!(
-        message.contains("51 of 1000") && message.contains("5 %"),
-        "{message}"
-    );
+    assert!(message.contains("51 of 1000") && message.contains("5 %"), "{message}");
     assert!(message.contains("approve"), "{message}");
     let few = validity(1, 2, &Options::default()).unwrap_err().to_string();
     assert!(few.contains("1 of 3") && few.contains("50 %"), "{few}");
@@ -136,19 +82,10 @@ fn messages_say_the_figures_and_what_to_do() {
 
 #[test]
 fn thresholds_name_the_outcome() {
-    for (valid, invalid, goes_on) in [
-        (0, 0, true),
-        (1, 1, true),
-        (49, 51, false),
-        (50, 50, true),
-        (0, 1, false),
-        (1, 0, true),
-    ] {
-        assert_eq!(
-            validity(valid, invalid, &Options::default()).is_ok(),
-            goes_on,
-            "{valid}"
-        );
+    for (valid, invalid, goes_on) in
+        [(0, 0, true), (1, 1, true), (49, 51, false), (50, 50, true), (0, 1, false), (1, 0, true)]
+    {
+        assert_eq!(validity(valid, invalid, &Options::default()).is_ok(), goes_on, "{valid}");
     }
     for (valid, applied, expected) in [
         (0, 0, RunStatus::Completed),
@@ -160,11 +97,7 @@ fn thresholds_name_the_outcome() {
         (1_000, 799, RunStatus::Partial),
         (3, 0, RunStatus::Failed),
     ] {
-        assert_eq!(
-            outcome(valid, applied, &Options::default()),
-            expected,
-            "{applied}/{valid}"
-        );
+        assert_eq!(outcome(valid, applied, &Options::default()), expected, "{applied}/{valid}");
     }
 }
 
@@ -174,15 +107,9 @@ fn every_limit_can_be_set() {
         r#"{"deactivationsFree": 0, "updatesMaxPercent": 0, "updatesFree": 0}"#,
     )
     .unwrap();
-    let one = BrakeInput {
-        deactivations: 51,
-        ..QUIET
-    };
+    let one = BrakeInput { deactivations: 51, ..QUIET };
     assert!(check(&one, &options).is_some());
-    let update = BrakeInput {
-        updates_of_linked: 1,
-        ..QUIET
-    };
+    let update = BrakeInput { updates_of_linked: 1, ..QUIET };
     assert_eq!(check(&update, &options).unwrap().code, "tooManyUpdates");
     assert!(serde_json::from_str::<Options>(r#"{"typo": 1}"#).is_err());
 }

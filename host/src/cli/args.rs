@@ -23,28 +23,13 @@ pub(super) struct Arguments {
 #[derive(Args, Debug)]
 pub(super) struct Global {
     /// Address of the running server [default: http://127.0.0.1:8420]
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     server: Option<String>,
     /// API token; SYNCLINE_TOKEN keeps it out of the list of processes
-    #[arg(
-        long,
-        global = true,
-        value_name = "TOKEN",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, value_name = "TOKEN", help_heading = "Global options")]
     token: Option<String>,
     /// Configuration file instead of `syncline.toml` in the data directory
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long, global = true, help_heading = "Global options")]
@@ -54,18 +39,10 @@ pub(super) struct Global {
 impl Global {
     /// The settings that the shared flags stand for.
     pub(super) fn flags(&self) -> Vec<Flag> {
-        let server = self
-            .server
-            .clone()
-            .map(|value| ("--server", "cli.server", value));
-        let token = self
-            .token
-            .clone()
-            .map(|value| ("--token", "cli.token", value));
+        let server = self.server.clone().map(|value| ("--server", "cli.server", value));
+        let token = self.token.clone().map(|value| ("--token", "cli.token", value));
         let given = server.into_iter().chain(token);
-        given
-            .map(|(flag, key, value)| Flag { flag, key, value })
-            .collect()
+        given.map(|(flag, key, value)| Flag { flag, key, value }).collect()
     }
 }
 
@@ -165,9 +142,6 @@ pub(super) struct Paging {
 
 impl Paging {
     pub(super) fn query(&self) -> [(&'static str, Option<String>); 2] {
-        [
-            ("limit", Some(self.limit.to_string())),
-            ("cursor", self.cursor.clone()),
-        ]
+        [("limit", Some(self.limit.to_string())), ("cursor", self.cursor.clone())]
     }
 }

@@ -23,10 +23,8 @@ pub(super) async fn run(args: ChangesArgs, session: &mut Session<'_>) -> Result<
     let client = session.client()?;
     let org = lookup::organization(&client, args.org).await?;
     let path = format!("/organizations/{}/changes", segment(&org));
-    let query = [
-        ("after", args.after.map(|seq| seq.to_string())),
-        ("limit", Some(args.limit.to_string())),
-    ];
+    let query =
+        [("after", args.after.map(|seq| seq.to_string())), ("limit", Some(args.limit.to_string()))];
     let answer = client.get(&path, &query).await?;
     let columns = [
         ("SEQ", "seq"),

@@ -22,9 +22,7 @@ pub(super) fn run(session: &mut Session<'_>) -> Result<Exit, Problem> {
                 json!({ "key": row.key, "value": row.value, "origin": row.origin.to_string() })
             })
             .collect();
-        session
-            .io
-            .json(&json!({ "file": session.loaded.file, "settings": settings }))?;
+        session.io.json(&json!({ "file": session.loaded.file, "settings": settings }))?;
         return Ok(Exit::Ok);
     }
     for row in rows {
@@ -32,9 +30,7 @@ pub(super) fn run(session: &mut Session<'_>) -> Result<Exit, Problem> {
             Value::Null => "(unset)".to_owned(),
             value => value.to_string(),
         };
-        session
-            .io
-            .line(&format!("{} = {value}  ({})", row.key, row.origin))?;
+        session.io.line(&format!("{} = {value}  ({})", row.key, row.origin))?;
     }
     Ok(Exit::Ok)
 }

@@ -46,11 +46,7 @@ impl Client {
                 Some(value)
             }
         };
-        Ok(Client {
-            http,
-            server: settings.server.clone(),
-            authorization,
-        })
+        Ok(Client { http, server: settings.server.clone(), authorization })
     }
 
     /// `query` members without a value are left out.
@@ -74,26 +70,15 @@ impl Client {
     pub(super) async fn get_tagged(&self, path: &str) -> Result<Tagged, Problem> {
         let response = self.read(path, &[]).await?;
         let etag = response.headers().get(ETAG).cloned();
-        Ok(Tagged {
-            row: json(response).await?,
-            etag,
-        })
+        Ok(Tagged { row: json(response).await?, etag })
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Problem> {
-        json(
-            self.send(with_json(self.request(Method::POST, path, &[]), body))
-                .await?,
-        )
-        .await
+        json(self.send(with_json(self.request(Method::POST, path, &[]), body)).await?).await
     }
 
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, Problem> {
-        json(
-            self.send(with_json(self.request(Method::PUT, path, &[]), body))
-                .await?,
-        )
-        .await
+        json(self.send(with_json(self.request(Method::PUT, path, &[]), body)).await?).await
     }
 
     pub(super) async fn post_bytes(
@@ -102,9 +87,7 @@ impl Client {
         content_type: &'static str,
         bytes: Vec<u8>,
     ) -> Result<Value, Problem> {
-        let request = self
-            .request(Method::POST, path, &[])
-            .header(CONTENT_TYPE, content_type);
+        let request = self.request(Method::POST, path, &[]).header(CONTENT_TYPE, content_type);
         json(self.send(request.body(bytes)).await?).await
     }
 
@@ -121,9 +104,7 @@ impl Client {
 
     /// Deletes the row that was read, unless it changed meanwhile.
     pub(super) async fn delete(&self, path: &str, tagged: &Tagged) -> Result<(), Problem> {
-        self.send(tagged.guard(self.request(Method::DELETE, path, &[])))
-            .await
-            .map(drop)
+        self.send(tagged.guard(self.request(Method::DELETE, path, &[]))).await.map(drop)
     }
 
     async fn read(
@@ -149,10 +130,7 @@ impl Client {
         let query = pairs.finish();
         let mark = if query.is_empty() { "" } else { "?" };
         let address = format!("{}/api/v1{path}{mark}{query}", self.server);
-        let request = self
-            .http
-            .request(method, address)
-            .header(ACCEPT, "application/json");
+        let request = self.http.request(method, address).header(ACCEPT, "application/json");
         match &self.authorization {
             Some(value) => request.header(AUTHORIZATION, value.clone()),
             None => request,
@@ -160,25 +138,17 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Problem> {
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        Err(problem::from_answer(
-            status,
-            &body(response).await.unwrap_or_default(),
-        ))
+        Err(problem::from_answer(status, &body(response).await.unwrap_or_default()))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Problem {
-        let mut problem = Problem::new(
-            Exit::Unreachable,
-            format!("cannot reach the server at {}", self.server),
-        );
+        let mut problem =
+            Problem::new(Exit::Unreachable, format!("cannot reach the server at {}", self.server));
         if let Some(source) = std::error::Error::source(error) {
             problem = problem.caused_by(source);
         }
@@ -216,9 +186,7 @@ pub(super) fn segment(text: &str) -> String {
 }
 
 fn with_json(request: RequestBuilder, body: &Value) -> RequestBuilder {
-    request
-        .header(CONTENT_TYPE, "application/json")
-        .body(body.to_string())
+    request.header(CONTENT_TYPE, "application/json").body(body.to_string())
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, Problem> {

@@ -73,9 +73,7 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
     match verb {
         Verb::List { org, paging } => {
             let [limit, cursor] = paging.query();
-            let answer = client
-                .get("/conflicts", &[("organization", org), limit, cursor])
-                .await?;
+            let answer = client.get("/conflicts", &[("organization", org), limit, cursor]).await?;
             let columns = [
                 ("ID", "id"),
                 ("RECORD", "recordId"),
@@ -88,9 +86,7 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             session.io.list(session.json, &answer, &columns)?;
         }
         Verb::Show { id } => {
-            let answer = client
-                .get(&format!("/conflicts/{}", segment(&id)), &[])
-                .await?;
+            let answer = client.get(&format!("/conflicts/{}", segment(&id)), &[]).await?;
             session.io.object(session.json, &answer)?;
         }
         Verb::Resolve(args) => {

@@ -124,10 +124,8 @@ impl Changes {
                 endpoints.insert("baseUrl".to_owned(), url.as_str().into());
             }
             for pair in &self.endpoint {
-                let (name, value) = pair
-                    .split_once('=')
-                    .filter(|(name, _)| !name.is_empty())
-                    .ok_or_else(|| {
+                let (name, value) =
+                    pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
                         Problem::usage(format!("--endpoint `{pair}` is not of the form NAME=VALUE"))
                     })?;
                 endpoints.insert(name.to_owned(), value.into());
@@ -153,20 +151,11 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
     let client = session.client()?;
     let json = session.json;
     match verb {
-        Verb::List {
-            status,
-            federation_code,
-            paging,
-        } => {
+        Verb::List { status, federation_code, paging } => {
             let status = status.and_then(|status| status.to_possible_value());
             let status = status.map(|value| value.get_name().to_owned());
             let [limit, cursor] = paging.query();
-            let query = [
-                ("status", status),
-                ("federationCode", federation_code),
-                limit,
-                cursor,
-            ];
+            let query = [("status", status), ("federationCode", federation_code), limit, cursor];
             let answer = client.get("/connectors", &query).await?;
             let columns = [
                 ("ID", "id"),
@@ -187,25 +176,18 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             let path = path(&client, &args.connector).await?;
             let tagged = client.get_tagged(&path).await?;
             let mut body = args.changes.over(&tagged.row)?;
-            body.extend(given(&[
-                ("name", args.name),
-                ("federationCode", args.federation_code),
-            ]));
+            body.extend(given(&[("name", args.name), ("federationCode", args.federation_code)]));
             if body.is_empty() {
                 return Err(Problem::usage("nothing to change was given"));
             }
-            session
-                .io
-                .object(json, &client.patch(&path, &tagged, &body.into()).await?)?;
+            session.io.object(json, &client.patch(&path, &tagged, &body.into()).await?)?;
         }
         Verb::Credentials { connector, secret } => {
             let Some(read) = secret.read(session)? else {
                 return Err(Problem::usage("no credentials were given"));
             };
             let path = path(&client, &connector).await?;
-            let answer = client
-                .put(&format!("{path}/credentials"), &read.credentials)
-                .await?;
+            let answer = client.put(&format!("{path}/credentials"), &read.credentials).await?;
             session.io.object(json, &answer)?;
         }
         Verb::Check { connector, org } => {
@@ -216,21 +198,15 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
         }
         Verb::Health { connector } => {
             let path = path(&client, &connector).await?;
-            session
-                .io
-                .object(json, &client.get(&format!("{path}/health"), &[]).await?)?;
+            session.io.object(json, &client.get(&format!("{path}/health"), &[]).await?)?;
         }
         Verb::Delete { connector } => {
             let path = path(&client, &connector).await?;
             let tagged = client.get_tagged(&path).await?;
             client.delete(&path, &tagged).await?;
-            session
-                .io
-                .say(&format!("{connector} is inactive; its history stays"));
+            session.io.say(&format!("{connector} is inactive; its history stays"));
             if json {
-                session
-                    .io
-                    .json(&json!({ "id": tagged.row["id"], "status": "inactive" }))?;
+                session.io.json(&json!({ "id": tagged.row["id"], "status": "inactive" }))?;
             }
         }
     }
@@ -257,17 +233,11 @@ async fn create(
     if let Some(read) = read {
         body.insert("credentials".to_owned(), read.credentials);
     }
-    session.io.object(
-        session.json,
-        &client.post("/connectors", &body.into()).await?,
-    )
+    session.io.object(session.json, &client.post("/connectors", &body.into()).await?)
 }
 
 async fn path(client: &Client, named: &str) -> Result<String, Problem> {
-    Ok(format!(
-        "/connectors/{}",
-        segment(&lookup::connector(client, named).await?)
-    ))
+    Ok(format!("/connectors/{}", segment(&lookup::connector(client, named).await?)))
 }
 
 /// A check that fails is data on standard output and exit code 1.

@@ -26,11 +26,7 @@ pub(super) async fn add_machine_token(
     name: &str,
 ) -> Result<String, Problem> {
     let created_at = clock::to_millis(Clock::system().now());
-    let token = Token {
-        name: name.to_owned(),
-        machine: true,
-        created_at,
-    };
+    let token = Token { name: name.to_owned(), machine: true, created_at };
     app::add_token(config, data_dir, token)
         .await
         .map_err(|error| problem("cannot add a token to the data directory", &error))

@@ -20,18 +20,9 @@ pub(super) enum Verb {
 }
 
 pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, Problem> {
-    let Verb::List {
-        org,
-        connector,
-        paging,
-    } = verb;
+    let Verb::List { org, connector, paging } = verb;
     let [limit, cursor] = paging.query();
-    let query = [
-        ("organization", org),
-        ("connector", connector),
-        limit,
-        cursor,
-    ];
+    let query = [("organization", org), ("connector", connector), limit, cursor];
     let answer = session.client()?.get("/sync/failures", &query).await?;
     let columns = [
         ("ID", "id"),

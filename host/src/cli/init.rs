@@ -21,7 +21,10 @@ pub(super) fn required(data_dir: Option<PathBuf>) -> Result<PathBuf, Problem> {
     })
 }
 
-pub(super) async fn run(data_dir: Option<PathBuf>, session: &mut Session<'_>) -> Result<Exit, Problem> {
+pub(super) async fn run(
+    data_dir: Option<PathBuf>,
+    session: &mut Session<'_>,
+) -> Result<Exit, Problem> {
     let made = engine::init(&session.loaded.config, &required(data_dir)?).await?;
     if session.json {
         session.io.json(&json!({
@@ -31,13 +34,8 @@ pub(super) async fn run(data_dir: Option<PathBuf>, session: &mut Session<'_>) ->
         }))?;
         return Ok(Exit::Ok);
     }
-    session
-        .io
-        .say(&format!("prepared {}", made.data_dir.display()));
-    session.io.say(&format!(
-        "key file {}: keep a copy elsewhere",
-        made.key_file.display()
-    ));
+    session.io.say(&format!("prepared {}", made.data_dir.display()));
+    session.io.say(&format!("key file {}: keep a copy elsewhere", made.key_file.display()));
     session.io.say("API token, shown only now:");
     session.io.line(&made.token)?;
     Ok(Exit::Ok)

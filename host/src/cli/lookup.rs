@@ -16,10 +16,7 @@ pub(super) struct Target {
 }
 
 pub(super) fn items(answer: &Value) -> &[Value] {
-    answer
-        .get("items")
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    answer.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 pub(super) fn text(row: &Value, path: &str) -> String {
@@ -35,17 +32,12 @@ pub(super) async fn all(client: &Client, path: &str) -> Result<Vec<Value>, Probl
         let query = [("limit", Some("200".to_owned())), ("cursor", cursor)];
         let answer = client.get(path, &query).await?;
         rows.extend_from_slice(items(&answer));
-        cursor = answer
-            .get("nextCursor")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
+        cursor = answer.get("nextCursor").and_then(Value::as_str).map(str::to_owned);
         if cursor.is_none() {
             return Ok(rows);
         }
     }
-    Err(Problem::failed(format!(
-        "{path} has too many rows to look through"
-    )))
+    Err(Problem::failed(format!("{path} has too many rows to look through")))
 }
 
 /// The id of a connector that is named by its id or its name.
@@ -54,21 +46,14 @@ pub(super) async fn connector(client: &Client, named: &str) -> Result<String, Pr
     if rows.iter().any(|row| text(row, "id") == named) {
         return Ok(named.to_owned());
     }
-    let ids: Vec<String> = rows
-        .iter()
-        .filter(|row| text(row, "name") == named)
-        .map(|row| text(row, "id"))
-        .collect();
+    let ids: Vec<String> =
+        rows.iter().filter(|row| text(row, "name") == named).map(|row| text(row, "id")).collect();
     match ids.as_slice() {
         [id] => Ok(id.clone()),
-        [] => Err(
-            Problem::new(Exit::NotFound, format!("there is no connector `{named}`"))
-                .hint("`syncline connector list` shows them"),
-        ),
-        several => Err(
-            Problem::usage(format!("several connectors have the name `{named}`"))
-                .hint(format!("name one by its id: {}", several.join(", "))),
-        ),
+        [] => Err(Problem::new(Exit::NotFound, format!("there is no connector `{named}`"))
+            .hint("`syncline connector list` shows them")),
+        several => Err(Problem::usage(format!("several connectors have the name `{named}`"))
+            .hint(format!("name one by its id: {}", several.join(", ")))),
     }
 }
 
@@ -102,10 +87,7 @@ pub(super) async fn target(
     };
     if let (Some(organization), Some(connector)) = (&organization, &wanted) {
         let (organization, connector) = (organization.clone(), connector.clone());
-        return Ok(Target {
-            organization,
-            connector,
-        });
+        return Ok(Target { organization, connector });
     }
     let organizations = match organization {
         Some(organization) => vec![organization],
@@ -122,10 +104,7 @@ pub(super) async fn target(
         for row in all(client, &connections_path(&organization)).await? {
             let connector = text(&row, "connectorId");
             if wanted.as_ref().is_none_or(|wanted| *wanted == connector) {
-                found.push(Target {
-                    organization: organization.clone(),
-                    connector,
-                });
+                found.push(Target { organization: organization.clone(), connector });
             }
         }
     }
@@ -155,9 +134,7 @@ pub(super) async fn connection(
 ) -> Result<String, Problem> {
     let connector = connector(client, named).await?;
     let rows = all(client, &connections_path(organization)).await?;
-    let row = rows
-        .iter()
-        .find(|row| text(row, "connectorId") == connector);
+    let row = rows.iter().find(|row| text(row, "connectorId") == connector);
     row.map(|row| text(row, "id")).ok_or_else(|| {
         Problem::new(
             Exit::NotFound,

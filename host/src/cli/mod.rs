@@ -43,9 +43,7 @@ use std::process::ExitCode;
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
     let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let no_color = environment
-        .iter()
-        .any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    let no_color = environment.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
     let err_terminal = std::io::stderr().is_terminal();
     let io = Io {
         out: &mut std::io::stdout(),
@@ -76,20 +74,8 @@ fn run(args: Vec<OsString>, environment: Vec<(OsString, OsString)>, io: Io<'_>) 
         Ok(arguments) => arguments,
         Err(error) => return parse_failed(&error, io),
     };
-    let Io {
-        out,
-        err,
-        input,
-        err_terminal,
-        color,
-    } = io;
-    let streams = Io {
-        out,
-        err: &mut *err,
-        input,
-        err_terminal,
-        color,
-    };
+    let Io { out, err, input, err_terminal, color } = io;
+    let streams = Io { out, err: &mut *err, input, err_terminal, color };
     match execute(arguments, environment, streams) {
         Ok(exit) => exit,
         Err(problem) => {
@@ -103,11 +89,7 @@ fn run(args: Vec<OsString>, environment: Vec<(OsString, OsString)>, io: Io<'_>) 
 /// Help and version go to standard output and are no failure.
 fn parse_failed(error: &clap::Error, io: Io<'_>) -> Exit {
     let text = error.render();
-    let text = if io.color {
-        text.ansi().to_string()
-    } else {
-        text.to_string()
-    };
+    let text = if io.color { text.ansi().to_string() } else { text.to_string() };
     if error.use_stderr() {
         let _ = io.err.write_all(text.as_bytes());
         return Exit::Usage;
@@ -122,9 +104,7 @@ fn execute(
     io: Io<'_>,
 ) -> Result<Exit, Problem> {
     let variable = |wanted: &str| {
-        let found = environment
-            .iter()
-            .find(|(name, value)| name == wanted && !value.is_empty());
+        let found = environment.iter().find(|(name, value)| name == wanted && !value.is_empty());
         found.map(|(_, value)| PathBuf::from(value))
     };
     let Arguments { global, command } = arguments;
@@ -145,12 +125,7 @@ fn execute(
     };
     let loaded = config::load(&sources)?;
     let Sources { environment, .. } = sources;
-    let mut session = Session {
-        loaded,
-        environment,
-        json: global.json,
-        io,
-    };
+    let mut session = Session { loaded, environment, json: global.json, io };
     // Only the server itself has work for more than one thread.
     let mut builder = if command.serves() {
         tokio::runtime::Builder::new_multi_thread()

@@ -78,9 +78,7 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
                 ("timezone", args.timezone),
                 ("defaultRegion", args.default_region),
             ]);
-            session
-                .io
-                .object(json, &client.post("/organizations", &body.into()).await?)?;
+            session.io.object(json, &client.post("/organizations", &body.into()).await?)?;
         }
         Verb::Show { org } => {
             let path = format!("/organizations/{}", segment(&org));
@@ -92,28 +90,19 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             body.insert("connectorId".to_owned(), connector.into());
             body.insert("federationOrgId".to_owned(), args.federation_org_id.into());
             if let Some(text) = args.entities_json {
-                body.insert(
-                    "entities".to_owned(),
-                    object("--entities-json", &text)?.into(),
-                );
+                body.insert("entities".to_owned(), object("--entities-json", &text)?.into());
             }
             let path = connections_path(&args.org);
-            session
-                .io
-                .object(json, &client.post(&path, &body.into()).await?)?;
+            session.io.object(json, &client.post(&path, &body.into()).await?)?;
         }
         Verb::Disconnect { org, connector } => {
             let id = lookup::connection(&client, &org, &connector).await?;
             let path = format!("{}/{}", connections_path(&org), segment(&id));
             let tagged = client.get_tagged(&path).await?;
             client.delete(&path, &tagged).await?;
-            session.io.say(&format!(
-                "disconnected {org} from {connector}; the history stays"
-            ));
+            session.io.say(&format!("disconnected {org} from {connector}; the history stays"));
             if json {
-                session
-                    .io
-                    .json(&json!({ "id": id, "disconnected": true }))?;
+                session.io.json(&json!({ "id": id, "disconnected": true }))?;
             }
         }
         Verb::Connections { org, paging } => {
@@ -133,12 +122,8 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
 
 /// The members that were given, as texts.
 pub(super) fn given(members: &[(&str, Option<String>)]) -> Map<String, Value> {
-    let present = members
-        .iter()
-        .filter_map(|(name, value)| Some((*name, value.as_ref()?)));
-    present
-        .map(|(name, value)| (name.to_owned(), Value::from(value.as_str())))
-        .collect()
+    let present = members.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?)));
+    present.map(|(name, value)| (name.to_owned(), Value::from(value.as_str()))).collect()
 }
 
 /// A JSON object that was typed as the value of a flag.

@@ -36,10 +36,7 @@ impl Io<'_> {
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        self.out
-            .write_all(bytes)
-            .and_then(|()| self.out.flush())
-            .map_err(unwritable)
+        self.out.write_all(bytes).and_then(|()| self.out.flush()).map_err(unwritable)
     }
 
     pub(super) fn json(&mut self, value: &Value) -> Result<(), Problem> {
@@ -57,10 +54,7 @@ impl Io<'_> {
         if json {
             return self.json(answer);
         }
-        let rows = answer
-            .get("items")
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
+        let rows = answer.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         if rows.is_empty() {
             self.say("nothing to show");
             return Ok(());
@@ -81,17 +75,9 @@ impl Io<'_> {
         }
         let mut lines = Vec::new();
         flatten("", value, &mut lines);
-        let width = lines
-            .iter()
-            .map(|(name, _)| name.chars().count())
-            .max()
-            .unwrap_or(0);
+        let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         for (name, value) in lines {
-            self.line(&format!(
-                "{:width$}  {value}",
-                format!("{name}:"),
-                width = width + 1
-            ))?;
+            self.line(&format!("{:width$}  {value}", format!("{name}:"), width = width + 1))?;
         }
         Ok(())
     }
@@ -103,31 +89,17 @@ fn unwritable(error: std::io::Error) -> Problem {
 
 /// Aligned lines with a heading. Long cells are cut with an ellipsis.
 pub(super) fn table(rows: &[Value], columns: &[Column]) -> Vec<String> {
-    let heading = columns
-        .iter()
-        .map(|(heading, _)| (*heading).to_owned())
-        .collect();
+    let heading = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
     let mut grid: Vec<Vec<String>> = vec![heading];
     grid.extend(rows.iter().map(|row| {
-        columns
-            .iter()
-            .map(|(_, path)| cut(&cell(at(row, path))))
-            .collect::<Vec<String>>()
+        columns.iter().map(|(_, path)| cut(&cell(at(row, path)))).collect::<Vec<String>>()
     }));
     let widths: Vec<usize> = (0..columns.len())
-        .map(|i| {
-            grid.iter()
-                .filter_map(|row| row.get(i))
-                .map(|c| c.chars().count())
-                .max()
-        })
+        .map(|i| grid.iter().filter_map(|row| row.get(i)).map(|c| c.chars().count()).max())
         .map(Option::unwrap_or_default)
         .collect();
     let line = |row: &Vec<String>| {
-        let padded = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
+        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     grid.iter().map(line).collect()
@@ -135,8 +107,7 @@ pub(super) fn table(rows: &[Value], columns: &[Column]) -> Vec<String> {
 
 /// The value at a path of member names, `null` where there is none.
 pub(super) fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
-    path.split('.')
-        .fold(value, |value, name| value.get(name).unwrap_or(&Value::Null))
+    path.split('.').fold(value, |value, name| value.get(name).unwrap_or(&Value::Null))
 }
 
 fn cell(value: &Value) -> String {
@@ -163,11 +134,8 @@ fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
         Value::Object(members) if !members.is_empty() => {
             for (name, value) in members {
                 let name = escape_control(name);
-                let name = if prefix.is_empty() {
-                    name.into_owned()
-                } else {
-                    format!("{prefix}.{name}")
-                };
+                let name =
+                    if prefix.is_empty() { name.into_owned() } else { format!("{prefix}.{name}") };
                 flatten(&name, value, lines);
             }
         }

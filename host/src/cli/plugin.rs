@@ -43,9 +43,7 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
         Verb::Install { file } => {
             let component = component(&file, bytes_max)?;
             let client = session.client()?;
-            let answer = client
-                .post_bytes("/plugins", "application/wasm", component)
-                .await?;
+            let answer = client.post_bytes("/plugins", "application/wasm", component).await?;
             session.io.object(session.json, &answer)?;
         }
         Verb::Approve { name } => {
@@ -63,9 +61,7 @@ fn component(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
     };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(bytes_max.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > bytes_max {
         return Err(Problem::failed(format!(
             "{} is larger than {bytes_max} bytes",

@@ -37,12 +37,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Problem {
-        Problem {
-            exit,
-            message: message.into(),
-            causes: Vec::new(),
-            hint: None,
-        }
+        Problem { exit, message: message.into(), causes: Vec::new(), hint: None }
     }
 
     pub(super) fn usage(message: impl Into<String>) -> Problem {
@@ -73,11 +68,8 @@ impl Problem {
 
     /// `error: ...`, one line per cause, then `hint: ...`.
     pub(super) fn render(&self, color: bool) -> String {
-        let (red, cyan, end) = if color {
-            ("\u{1b}[1;31m", "\u{1b}[1;36m", "\u{1b}[0m")
-        } else {
-            ("", "", "")
-        };
+        let (red, cyan, end) =
+            if color { ("\u{1b}[1;31m", "\u{1b}[1;36m", "\u{1b}[0m") } else { ("", "", "") };
         let mut text = format!("{red}error{end}: {}\n", escape_control(&self.message));
         // Writing into a String cannot fail.
         for cause in &self.causes {
@@ -133,20 +125,13 @@ pub(super) fn from_answer(status: u16, body: &[u8]) -> Problem {
         };
         Some(hint.to_owned())
     });
-    Problem {
-        exit,
-        message,
-        causes,
-        hint,
-    }
+    Problem { exit, message, causes, hint }
 }
 
 /// One member of `errors[]`: where in the body, and what is wrong there.
 fn pointed(error: &Value) -> String {
     let text = |name: &str| error.get(name).and_then(Value::as_str);
-    let words = text("message")
-        .or_else(|| text("detail"))
-        .unwrap_or("not valid");
+    let words = text("message").or_else(|| text("detail")).unwrap_or("not valid");
     match text("pointer") {
         Some(pointer) if !pointer.is_empty() => format!("{pointer}: {words}"),
         _ => words.to_owned(),

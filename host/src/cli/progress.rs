@@ -20,10 +20,7 @@ impl Progress {
             bar.set_style(style(false));
             bar
         });
-        Progress {
-            bar,
-            said: String::new(),
-        }
+        Progress { bar, said: String::new() }
     }
 
     /// Shows a run's `status` and `progress`: `{phase, fetched, total?}`.
@@ -91,16 +88,10 @@ const KNOWN_TOTAL: &str = "{msg:10} {bar:30} {pos}/{len} {rate:.dim} {eta:.dim}"
 const UNKNOWN_TOTAL: &str = "{msg:10} {spinner} {pos} {rate:.dim}";
 
 fn style(with_total: bool) -> ProgressStyle {
-    let template = if with_total {
-        KNOWN_TOTAL
-    } else {
-        UNKNOWN_TOTAL
-    };
+    let template = if with_total { KNOWN_TOTAL } else { UNKNOWN_TOTAL };
     // A test parses both templates; a bar without a style still counts.
     let style = ProgressStyle::with_template(template);
-    style
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("rate", rate)
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate)
 }
 
 /// Whole records per second.
@@ -119,10 +110,7 @@ mod tests {
         let cases = [
             (json!({"status": "queued"}), "queued"),
             (json!({"status": "running"}), "running"),
-            (
-                json!({"status": "running", "progress": {"phase": "fetch", "fetched": 7}}),
-                "fetch 7",
-            ),
+            (json!({"status": "running", "progress": {"phase": "fetch", "fetched": 7}}), "fetch 7"),
             (
                 json!({"status": "running",
                        "progress": {"phase": "fetch", "fetched": 7, "total": 9}}),

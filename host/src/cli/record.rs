@@ -68,22 +68,10 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
     let client = session.client()?;
     let json = session.json;
     match verb {
-        Verb::List {
-            owner,
-            entity,
-            status,
-            q,
-            paging,
-        } => {
+        Verb::List { owner, entity, status, q, paging } => {
             let path = owner.records(&client).await?;
             let [limit, cursor] = paging.query();
-            let query = [
-                ("entity", entity),
-                ("status", status),
-                ("q", q),
-                limit,
-                cursor,
-            ];
+            let query = [("entity", entity), ("status", status), ("q", q), limit, cursor];
             let answer = client.get(&path, &query).await?;
             let columns = [
                 ("ID", "id"),
@@ -102,9 +90,7 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             let fields = assignments(&fields)?;
             let path = format!("{}/{}", owner.records(&client).await?, segment(&id));
             let tagged = client.get_tagged(&path).await?;
-            let answer = client
-                .patch(&path, &tagged, &json!({ "fields": fields }))
-                .await?;
+            let answer = client.patch(&path, &tagged, &json!({ "fields": fields })).await?;
             session.io.object(json, &answer)?;
         }
         Verb::History { id, owner, paging } => {
@@ -127,13 +113,9 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
 fn assignments(pairs: &[String]) -> Result<Map<String, Value>, Problem> {
     let mut fields = Map::new();
     for pair in pairs {
-        let named = pair
-            .split_once('=')
-            .filter(|(name, _)| !matches!(*name, "" | ":"));
+        let named = pair.split_once('=').filter(|(name, _)| !matches!(*name, "" | ":"));
         let Some((name, value)) = named else {
-            return Err(Problem::usage(format!(
-                "`{pair}` is not of the form NAME=VALUE"
-            )));
+            return Err(Problem::usage(format!("`{pair}` is not of the form NAME=VALUE")));
         };
         match name.strip_suffix(':') {
             None => fields.insert(name.to_owned(), value.into()),

@@ -100,20 +100,10 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             ];
             session.io.list(json, &answer, &columns)?;
         }
-        Verb::Show {
-            id,
-            conflicts: false,
-            ..
-        } => {
-            session
-                .io
-                .object(json, &client.get(&path(&id), &[]).await?)?;
+        Verb::Show { id, conflicts: false, .. } => {
+            session.io.object(json, &client.get(&path(&id), &[]).await?)?;
         }
-        Verb::Show {
-            id,
-            conflicts: true,
-            paging,
-        } => {
+        Verb::Show { id, conflicts: true, paging } => {
             let path = format!("{}/conflicts", path(&id));
             let answer = client.get(&path, &paging.query()).await?;
             let columns = [
@@ -130,9 +120,7 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
         Verb::Export { id, format, output } => {
             let format = if format == Format::Csv { "csv" } else { "json" };
             let query = [("format", Some(format.to_owned()))];
-            let bytes = client
-                .get_bytes(&format!("{}/export", path(&id)), &query)
-                .await?;
+            let bytes = client.get_bytes(&format!("{}/export", path(&id)), &query).await?;
             match output {
                 None => session.io.bytes(&bytes)?,
                 Some(file) => std::fs::write(&file, &bytes).map_err(|error| {
@@ -141,9 +129,7 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             }
         }
         Verb::Cancel { id } => {
-            let answer = client
-                .post(&format!("{}/cancel", path(&id)), &json!({}))
-                .await?;
+            let answer = client.post(&format!("{}/cancel", path(&id)), &json!({})).await?;
             session.io.object(json, &answer)?;
         }
         Verb::Approve { id, plan_hash } => {
@@ -155,15 +141,11 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
                 return Err(Problem::new(Exit::Conflict, format!("{id} holds no plan")));
             }
             let body = json!({ "planHash": plan_hash });
-            let answer = client
-                .post(&format!("{}/approve", path(&id)), &body)
-                .await?;
+            let answer = client.post(&format!("{}/approve", path(&id)), &body).await?;
             session.io.object(json, &answer)?;
         }
         Verb::Undo { id } => {
-            let answer = client
-                .post(&format!("{}/undo", path(&id)), &json!({}))
-                .await?;
+            let answer = client.post(&format!("{}/undo", path(&id)), &json!({})).await?;
             session.io.object(json, &answer)?;
         }
     }

@@ -46,10 +46,7 @@ impl SecretArgs {
                 credentials: json!({ "apiKey": from_file(file, input)? }),
             }
         } else if let Some(name) = &self.api_key_env {
-            let found = session
-                .environment
-                .iter()
-                .find(|(known, _)| known == name.as_str());
+            let found = session.environment.iter().find(|(known, _)| known == name.as_str());
             let key = found.and_then(|(_, value)| value.to_str());
             let key = key.ok_or_else(|| {
                 Problem::usage(format!("there is no text in the variable {name}"))
@@ -61,10 +58,7 @@ impl SecretArgs {
         } else if let (Some(username), Some(file)) = (&self.username, &self.password_file) {
             let password = from_file(file, input)?;
             let credentials = json!({ "username": username, "password": password });
-            Credentials {
-                auth_type: "basic",
-                credentials,
-            }
+            Credentials { auth_type: "basic", credentials }
         } else if let Some(file) = &self.token_file {
             Credentials {
                 auth_type: "bearer",

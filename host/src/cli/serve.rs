@@ -32,11 +32,7 @@ impl ServeArgs {
         let mut flags = Vec::new();
         if let Some(listen) = &self.listen {
             let value = listen.clone();
-            flags.push(Flag {
-                flag: "--listen",
-                key: "server.listen",
-                value,
-            });
+            flags.push(Flag { flag: "--listen", key: "server.listen", value });
         }
         if let Some(dir) = &self.plugins {
             // A setting counts from the data directory, a flag from where the person stands.
@@ -44,11 +40,7 @@ impl ServeArgs {
                 .map_err(|error| Problem::usage("--plugins is no path").caused_by(&error))?;
             let value = dir.into_os_string().into_string();
             let value = value.map_err(|_| Problem::usage("--plugins must be valid UTF-8"))?;
-            flags.push(Flag {
-                flag: "--plugins",
-                key: "plugins.dir",
-                value,
-            });
+            flags.push(Flag { flag: "--plugins", key: "plugins.dir", value });
         }
         Ok(flags)
     }
@@ -66,10 +58,7 @@ pub(super) async fn run(
     // Before the start, so that no signal falls into a gap.
     let mut signals = Signals::listen()?;
     let plugins_dir = config.plugins_dir(&data_dir);
-    let options = StartOptions {
-        dev: args.dev,
-        plugins_dir,
-    };
+    let options = StartOptions { dev: args.dev, plugins_dir };
     let running = engine::start(config, &data_dir, options).await?;
     announce(&running, session)?;
     signals.first().await;

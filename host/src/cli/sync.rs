@@ -74,20 +74,13 @@ pub(super) async fn run(args: SyncArgs, session: &mut Session<'_>) -> Result<Exi
             members.insert("ids".to_owned(), args.ids.into());
         }
         if let Some(filters) = &args.filters_json {
-            members.insert(
-                "filters".to_owned(),
-                object("--filters-json", filters)?.into(),
-            );
+            members.insert("filters".to_owned(), object("--filters-json", filters)?.into());
         }
     }
-    let accepted = client
-        .post(&format!("/sync/{}", segment(&args.entity)), &body)
-        .await?;
+    let accepted = client.post(&format!("/sync/{}", segment(&args.entity)), &body).await?;
     let id = text(&accepted, "syncId");
     if at(&accepted, "joined").as_bool() == Some(true) {
-        session
-            .io
-            .say(&format!("joined {id}, which was already waiting"));
+        session.io.say(&format!("joined {id}, which was already waiting"));
     }
     if !args.wait {
         session.io.object(session.json, &accepted)?;
@@ -109,10 +102,7 @@ pub(super) async fn follow(client: &Client, id: &str, io: &mut Io<'_>) -> Result
     let mut millis = POLL_MILLIS_MIN;
     loop {
         let run = client.get(&path, &[]).await?;
-        if !matches!(
-            text(&run, "status").as_str(),
-            "queued" | "running" | "waiting"
-        ) {
+        if !matches!(text(&run, "status").as_str(), "queued" | "running" | "waiting") {
             progress.finish();
             return Ok(run);
         }
@@ -124,12 +114,7 @@ pub(super) async fn follow(client: &Client, id: &str, io: &mut Io<'_>) -> Result
 
 /// What a run's outcome means to a script.
 pub(super) fn verdict(run: &Value) -> Exit {
-    let count = |name: &str| {
-        at(run, "counts")
-            .get(name)
-            .and_then(Value::as_u64)
-            .unwrap_or(0)
-    };
+    let count = |name: &str| at(run, "counts").get(name).and_then(Value::as_u64).unwrap_or(0);
     match text(run, "status").as_str() {
         "completed" if count("invalid") + count("quarantined") == 0 => Exit::Ok,
         "completed" | "partial" => Exit::RecordFailures,
@@ -141,11 +126,7 @@ pub(super) fn verdict(run: &Value) -> Exit {
 /// One line of outcome, one line of counts, then errors and what to do.
 fn summary(run: &Value, io: &mut Io<'_>) -> Result<(), Problem> {
     let (id, status) = (text(run, "syncId"), text(run, "status"));
-    let dry = if at(run, "dryRun").as_bool() == Some(true) {
-        " (dry run)"
-    } else {
-        ""
-    };
+    let dry = if at(run, "dryRun").as_bool() == Some(true) { " (dry run)" } else { "" };
     io.line(&format!("{id} {status}{dry}"))?;
     let counts = at(run, "counts").as_object();
     let counts: Vec<String> = counts
@@ -158,11 +139,7 @@ fn summary(run: &Value, io: &mut Io<'_>) -> Result<(), Problem> {
         io.line(&counts.join(", "))?;
     }
     for error in at(run, "errors").as_array().into_iter().flatten() {
-        io.say(&format!(
-            "{}: {}",
-            text(error, "code"),
-            text(error, "message")
-        ));
+        io.say(&format!("{}: {}", text(error, "code"), text(error, "message")));
     }
     match status.as_str() {
         "held" => io.say(&format!(

@@ -7,9 +7,7 @@ use serde_json::json;
 pub(super) fn run(session: &mut Session<'_>) -> Result<Exit, Problem> {
     let version = env!("CARGO_PKG_VERSION");
     if session.json {
-        session
-            .io
-            .json(&json!({ "name": "syncline", "version": version }))?;
+        session.io.json(&json!({ "name": "syncline", "version": version }))?;
     } else {
         session.io.line(&format!("syncline {version}"))?;
     }

@@ -63,7 +63,8 @@ pub fn edit(
         return Err(PersonError::Stale { found: record.version });
     }
     let differs = |(name, value): &(Arc<str>, Value)| record.value(name) != value;
-    let fields: Vec<_> = edit.fields.into_iter().filter(differs).map(|(n, v)| (n, v, None)).collect();
+    let fields: Vec<_> =
+        edit.fields.into_iter().filter(differs).map(|(n, v)| (n, v, None)).collect();
     let status = edit.status.filter(|status| *status != record.status);
     if fields.is_empty() && status.is_none() {
         return Ok(record);
@@ -139,8 +140,7 @@ pub fn resolve(
         apply(txn, store, org, &mut record, change)?;
     }
     settle_base(txn, org, &item, &record)?;
-    item.resolution =
-        Some(Resolution { choice: choice.to_owned(), value: chosen, by: who, at });
+    item.resolution = Some(Resolution { choice: choice.to_owned(), value: chosen, by: who, at });
     item.version += 1;
     conflicts::put(txn, org, &item)?;
     Ok(item)

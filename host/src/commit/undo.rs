@@ -32,7 +32,10 @@ pub fn undo(
         return Err(PersonError::Decided(format!("the run was undone by {who}")));
     }
     if !target.took_effect() {
-        return Err(PersonError::Decided(format!("a run that is {} changed nothing", target.status)));
+        return Err(PersonError::Decided(format!(
+            "a run that is {} changed nothing",
+            target.status
+        )));
     }
     let mut pages = Vec::new();
     runs::scan_outcomes(txn, run, 0, &mut |_, outcomes| {
@@ -60,8 +63,7 @@ fn undo_one(
 ) -> Result<(), PersonError> {
     let id = RecordId(outcome.record);
     let Some(record) = records::get(txn, store, org, id)? else { return Ok(()) };
-    let mut change =
-        Edited { fields: Vec::new(), status: None, at, by: by.clone() };
+    let mut change = Edited { fields: Vec::new(), status: None, at, by: by.clone() };
     if outcome.outcome == Outcome::Created {
         match edited_since(txn, org, &record, outcome.version)? {
             None => change.status = Some(RecordStatus::Inactive),

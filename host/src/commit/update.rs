@@ -35,9 +35,10 @@ impl Work<'_> {
         let connection = plan.connection_id();
         let old = links::get(txn, plan.org, connection, entity.entity, &row.external_id)?;
         let record = records::get(txn, &plan.store, plan.org, id)?;
-        let linked_as_planned = old.as_ref().map(Link::record_id)
-            == update.first_link.is_none().then_some(id);
-        let Some(mut record) = record.filter(|record| record.version == update.version && linked_as_planned)
+        let linked_as_planned =
+            old.as_ref().map(Link::record_id) == update.first_link.is_none().then_some(id);
+        let Some(mut record) =
+            record.filter(|record| record.version == update.version && linked_as_planned)
         else {
             self.moved.push(at);
             return Ok(());
@@ -58,7 +59,10 @@ impl Work<'_> {
             record: id.0,
             fingerprint: if update.is_clean() { row.remote.fingerprint } else { [0; 16] },
             present: !row.remote.deleted,
-            remote_status: row.remote.status.or(old.as_ref().and_then(|old| old.remote_status)),
+            remote_status: row
+                .remote
+                .status
+                .or_else(|| old.as_ref().and_then(|old| old.remote_status)),
             version: row.remote.version.clone(),
             remote_updated_at: row.remote.updated_at,
             linked_by: linked_by(old.as_ref(), update.first_link.as_ref()),
@@ -84,9 +88,10 @@ impl Work<'_> {
             Some(conflict.strategy.clone())
         };
         let name = |field: u16| entity.fields.get(usize::from(field)).cloned();
-        let fields = update.changes.iter().filter_map(|(field, value)| {
-            Some((name(*field)?, value.clone(), strategy_of(*field)))
-        });
+        let fields = update
+            .changes
+            .iter()
+            .filter_map(|(field, value)| Some((name(*field)?, value.clone(), strategy_of(*field))));
         let external_id = row.external_id.clone();
         let connection = plan.connection_id();
         let change = Change {
@@ -250,7 +255,10 @@ fn linked_by(old: Option<&Link>, first: Option<&FirstLink>) -> LinkedBy {
 }
 
 fn field_name(entity: &EntityPlan, field: u16) -> String {
-    entity.fields.get(usize::from(field)).map_or_else(String::new, |name: &Arc<str>| name.to_string())
+    entity
+        .fields
+        .get(usize::from(field))
+        .map_or_else(String::new, |name: &Arc<str>| name.to_string())
 }
 
 /// The local value after the decision; none while a person has to decide.

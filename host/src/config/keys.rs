@@ -24,19 +24,9 @@ pub struct Key {
 /// How a value is read into its field and shown again.
 #[derive(Debug)]
 enum Access {
-    Number {
-        at: fn(&mut Config) -> &mut u64,
-        min: u64,
-        max: u64,
-    },
-    List {
-        at: fn(&mut Config) -> &mut Vec<String>,
-        item: fn(&str) -> Result<(), &'static str>,
-    },
-    Text {
-        set: fn(&mut Config, &str) -> Result<(), &'static str>,
-        show: fn(&Config) -> String,
-    },
+    Number { at: fn(&mut Config) -> &mut u64, min: u64, max: u64 },
+    List { at: fn(&mut Config) -> &mut Vec<String>, item: fn(&str) -> Result<(), &'static str> },
+    Text { set: fn(&mut Config, &str) -> Result<(), &'static str>, show: fn(&Config) -> String },
 }
 
 /// A value as its source gave it.
@@ -165,12 +155,7 @@ const fn number(
     max: u64,
     help: &'static str,
 ) -> Key {
-    Key {
-        name,
-        help,
-        secret: false,
-        access: Access::Number { at, min, max },
-    }
+    Key { name, help, secret: false, access: Access::Number { at, min, max } }
 }
 
 const fn text(
@@ -179,12 +164,7 @@ const fn text(
     show: fn(&Config) -> String,
     help: &'static str,
 ) -> Key {
-    Key {
-        name,
-        help,
-        secret: false,
-        access: Access::Text { set, show },
-    }
+    Key { name, help, secret: false, access: Access::Text { set, show } }
 }
 
 const SECRET_CHARS_MAX: usize = 4_096;
@@ -268,14 +248,12 @@ fn path(text: &str) -> Option<PathBuf> {
 }
 
 fn show_path(path: Option<&PathBuf>) -> String {
-    path.map(|path| path.display().to_string())
-        .unwrap_or_default()
+    path.map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 fn set_listen(config: &mut Config, text: &str) -> Result<(), &'static str> {
-    config.server.listen = text
-        .parse()
-        .map_err(|_| "an address and port such as \"127.0.0.1:8420\"")?;
+    config.server.listen =
+        text.parse().map_err(|_| "an address and port such as \"127.0.0.1:8420\"")?;
     Ok(())
 }
 
@@ -288,19 +266,11 @@ fn http_url(text: &str) -> Result<Url, &'static str> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    if plain && matches!(url.scheme(), "http" | "https") {
-        Ok(url)
-    } else {
-        Err(HTTP_URL)
-    }
+    if plain && matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err(HTTP_URL) }
 }
 
 fn set_public_url(config: &mut Config, text: &str) -> Result<(), &'static str> {
-    config.server.public_url = if text.is_empty() {
-        None
-    } else {
-        Some(http_url(text)?)
-    };
+    config.server.public_url = if text.is_empty() { None } else { Some(http_url(text)?) };
     Ok(())
 }
 
@@ -321,17 +291,13 @@ fn set_cli_token(config: &mut Config, text: &str) -> Result<(), &'static str> {
 }
 
 fn set_log_level(config: &mut Config, text: &str) -> Result<(), &'static str> {
-    let level = LogLevel::ALL
-        .into_iter()
-        .find(|level| level.as_str() == text);
+    let level = LogLevel::ALL.into_iter().find(|level| level.as_str() == text);
     config.log.level = level.ok_or("one of error, warn, info, debug, trace")?;
     Ok(())
 }
 
 fn set_log_format(config: &mut Config, text: &str) -> Result<(), &'static str> {
-    let format = LogFormat::ALL
-        .into_iter()
-        .find(|format| format.as_str() == text);
+    let format = LogFormat::ALL.into_iter().find(|format| format.as_str() == text);
     config.log.format = format.ok_or("one of text, json")?;
     Ok(())
 }
@@ -339,9 +305,7 @@ fn set_log_format(config: &mut Config, text: &str) -> Result<(), &'static str> {
 fn set_strategy(config: &mut Config, text: &str) -> Result<(), &'static str> {
     let named = !text.is_empty()
         && text.len() <= 64
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     if !named {
         return Err("the name of a strategy");
     }
@@ -377,14 +341,9 @@ fn host_port_fits(text: &str) -> bool {
     let name_fits = |host: &str| {
         !host.is_empty()
             && host.len() <= 253
-            && host
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
     };
-    let host_fits = match host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
+    let host_fits = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
         None => name_fits(host),
     };

@@ -77,11 +77,7 @@ impl Loaded {
             .map(|key| Row {
                 key: key.name,
                 value: key.value(&self.config),
-                origin: self
-                    .origins
-                    .get(key.name)
-                    .cloned()
-                    .unwrap_or(Origin::BuiltIn),
+                origin: self.origins.get(key.name).cloned().unwrap_or(Origin::BuiltIn),
             })
             .collect()
     }
@@ -104,11 +100,7 @@ impl Loaded {
 
 /// Reads all sources. The first thing that is wrong is the error; nothing is ignored.
 pub fn load(sources: &Sources) -> Result<Loaded, Error> {
-    let mut loaded = Loaded {
-        config: Config::default(),
-        file: None,
-        origins: BTreeMap::new(),
-    };
+    let mut loaded = Loaded { config: Config::default(), file: None, origins: BTreeMap::new() };
     if let Some(path) = file_path(sources) {
         read_file(&mut loaded, &path)?;
         loaded.file = Some(path);
@@ -120,11 +112,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Error> {
             origin: Origin::Flag(flag.flag),
             suggestion: None,
         })?;
-        loaded.set(
-            key,
-            &Raw::Untyped(flag.value.clone()),
-            Origin::Flag(flag.flag),
-        )?;
+        loaded.set(key, &Raw::Untyped(flag.value.clone()), Origin::Flag(flag.flag))?;
     }
     check_order(&loaded.config)?;
     Ok(loaded)
@@ -143,19 +131,12 @@ fn file_path(sources: &Sources) -> Option<PathBuf> {
 }
 
 fn read_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
-    let unreadable = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| Error::Read { path: path.to_owned(), source };
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(Error::TooLarge { path: path.to_owned() });
     }
     let root = DeTable::parse(&text).map_err(|error| Error::Syntax {
         path: path.to_owned(),
@@ -163,19 +144,12 @@ fn read_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
         message: error.message().to_owned(),
     })?;
     for (section, value) in root.get_ref() {
-        let origin_at = |start| Origin::File {
-            path: path.to_owned(),
-            line: line_of(&text, start),
-        };
+        let origin_at = |start| Origin::File { path: path.to_owned(), line: line_of(&text, start) };
         let origin = origin_at(section.span().start);
         let section: &str = section.get_ref();
         if !KEYS.iter().any(|key| section_of(key) == section) {
             let suggestion = suggest_section(section);
-            return Err(Error::UnknownKey {
-                key: section.to_owned(),
-                origin,
-                suggestion,
-            });
+            return Err(Error::UnknownKey { key: section.to_owned(), origin, suggestion });
         }
         let DeValue::Table(table) = value.get_ref() else {
             return Err(Error::UnknownKey {
@@ -189,11 +163,7 @@ fn read_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
             let full = format!("{section}.{}", name.get_ref());
             let Some(key) = find(&full) else {
                 let suggestion = suggest_key(&full);
-                return Err(Error::UnknownKey {
-                    key: full,
-                    origin,
-                    suggestion,
-                });
+                return Err(Error::UnknownKey { key: full, origin, suggestion });
             };
             loaded.set(key, &raw(value.get_ref()), origin)?;
         }
@@ -203,11 +173,7 @@ fn read_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
 
 /// Lines count from 1.
 fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes()
-        .take(offset)
-        .filter(|byte| *byte == b'\n')
-        .count()
-        + 1
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
 fn raw(value: &DeValue<'_>) -> Raw {
@@ -270,14 +236,9 @@ fn suggest_section(wrong: &str) -> Option<String> {
 /// The same name in another section, or the nearest full name.
 fn suggest_key(wrong: &str) -> Option<String> {
     let own = name_in_section(wrong);
-    let elsewhere = KEYS
-        .iter()
-        .find(|key| name_in_section(key.name).eq_ignore_ascii_case(own));
+    let elsewhere = KEYS.iter().find(|key| name_in_section(key.name).eq_ignore_ascii_case(own));
     let near = || nearest(wrong, KEYS.iter().map(|key| key.name));
-    elsewhere
-        .map(|key| key.name)
-        .or_else(near)
-        .map(str::to_owned)
+    elsewhere.map(|key| key.name).or_else(near).map(str::to_owned)
 }
 
 /// Pairs of which the first must not be above the second.
@@ -289,24 +250,13 @@ fn check_order(config: &Config) -> Result<(), Error> {
             ("sync.completedPercentMin", sync.completed_percent_min),
         ),
         (
-            (
-                "limits.retryBackoffMillisMin",
-                limits.retry_backoff_millis_min,
-            ),
-            (
-                "limits.retryBackoffMillisMax",
-                limits.retry_backoff_millis_max,
-            ),
+            ("limits.retryBackoffMillisMin", limits.retry_backoff_millis_min),
+            ("limits.retryBackoffMillisMax", limits.retry_backoff_millis_max),
         ),
     ];
     for ((lower, lower_value), (upper, upper_value)) in pairs {
         if lower_value > upper_value {
-            return Err(Error::Contradiction {
-                lower,
-                lower_value,
-                upper,
-                upper_value,
-            });
+            return Err(Error::Contradiction { lower, lower_value, upper, upper_value });
         }
     }
     Ok(())

@@ -33,57 +33,29 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read the configuration file {}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error("the configuration file {} is larger than {FILE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
     #[error("{}:{line}: {message}", path.display())]
-    Syntax {
-        path: PathBuf,
-        line: usize,
-        message: String,
-    },
+    Syntax { path: PathBuf, line: usize, message: String },
     #[error("{origin}: unknown setting `{key}`")]
-    UnknownKey {
-        key: String,
-        origin: Origin,
-        suggestion: Option<String>,
-    },
+    UnknownKey { key: String, origin: Origin, suggestion: Option<String> },
     #[error("unknown variable `{name}` in the environment")]
-    UnknownVariable {
-        name: String,
-        suggestion: Option<String>,
-    },
+    UnknownVariable { name: String, suggestion: Option<String> },
     #[error("{origin}: `{key}` is {found}, expected {expected}")]
-    WrongValue {
-        key: &'static str,
-        origin: Origin,
-        found: String,
-        expected: String,
-    },
+    WrongValue { key: &'static str, origin: Origin, found: String, expected: String },
     #[error("`{lower}` ({lower_value}) is above `{upper}` ({upper_value})")]
-    Contradiction {
-        lower: &'static str,
-        lower_value: u64,
-        upper: &'static str,
-        upper_value: u64,
-    },
+    Contradiction { lower: &'static str, lower_value: u64, upper: &'static str, upper_value: u64 },
 }
 
 impl Error {
     /// What the operator can do next, where more can be said than the message does.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::UnknownKey {
-                suggestion: Some(name),
-                ..
+            Error::UnknownKey { suggestion: Some(name), .. }
+            | Error::UnknownVariable { suggestion: Some(name), .. } => {
+                Some(format!("did you mean `{name}`?"))
             }
-            | Error::UnknownVariable {
-                suggestion: Some(name),
-                ..
-            } => Some(format!("did you mean `{name}`?")),
             Error::UnknownKey { .. } => {
                 Some("`syncline check-config` lists every setting".to_owned())
             }

@@ -46,13 +46,8 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    pub const ALL: [LogLevel; 5] = [
-        LogLevel::Error,
-        LogLevel::Warn,
-        LogLevel::Info,
-        LogLevel::Debug,
-        LogLevel::Trace,
-    ];
+    pub const ALL: [LogLevel; 5] =
+        [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -173,19 +168,13 @@ pub struct Limits {
 
 impl Default for Server {
     fn default() -> Server {
-        Server {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8420)),
-            public_url: None,
-        }
+        Server { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8420)), public_url: None }
     }
 }
 
 impl Default for Log {
     fn default() -> Log {
-        Log {
-            level: LogLevel::Info,
-            format: LogFormat::Text,
-        }
+        Log { level: LogLevel::Info, format: LogFormat::Text }
     }
 }
 
@@ -258,9 +247,6 @@ impl Default for Limits {
 
 impl Default for Cli {
     fn default() -> Cli {
-        Cli {
-            server: format!("http://{}", Server::default().listen),
-            token: None,
-        }
+        Cli { server: format!("http://{}", Server::default().listen), token: None }
     }
 }

@@ -9,10 +9,7 @@ pub(super) fn nearest<'a>(
     let slips_max = (wrong.chars().count() / 4).max(2);
     candidates
         .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&wrong, &candidate.to_lowercase()),
-                candidate,
-            )
+            (strsim::damerau_levenshtein(&wrong, &candidate.to_lowercase()), candidate)
         })
         .filter(|(slips, _)| *slips <= slips_max)
         .min()

@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
-    pairs
-        .iter()
-        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-        .collect()
+    pairs.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
 }
 
 /// Loads a file's text and some variables; errors and hints have the directory cut out.
@@ -20,20 +17,13 @@ fn load_text(file: &str, environment: &[(&str, &str)]) -> Result<Loaded, String>
         ..Sources::default()
     };
     load(&sources).map_err(|error| {
-        let hint = error
-            .hint()
-            .map(|hint| format!(" | {hint}"))
-            .unwrap_or_default();
+        let hint = error.hint().map(|hint| format!(" | {hint}")).unwrap_or_default();
         format!("{error}{hint}").replace(&format!("{}/", dir.path().display()), "")
     })
 }
 
 fn row(loaded: &Loaded, key: &str) -> Row {
-    loaded
-        .rows()
-        .into_iter()
-        .find(|row| row.key == key)
-        .unwrap()
+    loaded.rows().into_iter().find(|row| row.key == key).unwrap()
 }
 
 #[track_caller]
@@ -58,24 +48,11 @@ fn later_sources_win() {
     check("", &[], max, json!(5), "built-in");
     check(file, &[], max, json!(7), "syncline.toml:5");
     check(file, &[], "log.level", json!("debug"), "syncline.toml:2");
-    check(
-        file,
-        &environment,
-        max,
-        json!(9),
-        "env SYNCLINE_LIMITS_RUN_CONCURRENCY_MAX",
-    );
+    check(file, &environment, max, json!(9), "env SYNCLINE_LIMITS_RUN_CONCURRENCY_MAX");
 
-    let flag = Flag {
-        flag: "--runs",
-        key: max,
-        value: "11".to_owned(),
-    };
-    let sources = Sources {
-        environment: variables(&environment),
-        flags: vec![flag],
-        ..Sources::default()
-    };
+    let flag = Flag { flag: "--runs", key: max, value: "11".to_owned() };
+    let sources =
+        Sources { environment: variables(&environment), flags: vec![flag], ..Sources::default() };
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.config.limits.run_concurrency_max, 11);
     assert_eq!(row(&loaded, max).origin, Origin::Flag("--runs"));
@@ -101,18 +78,9 @@ fn values_reach_their_fields() {
     assert_eq!(config.limits.page_bytes_max, 1 << 20);
     assert_eq!(config.cli.server, "https://sync.example.org/base");
     assert_eq!(config.cli.token.as_deref(), Some("secret-1"));
-    assert_eq!(
-        config.plugins_dir(Path::new("/data")),
-        Path::new("/opt/plugins")
-    );
-    assert_eq!(
-        Config::default().plugins_dir(Path::new("/data")),
-        Path::new("/data/plugins")
-    );
-    assert_eq!(
-        Config::default().key_file(Path::new("/data")),
-        Path::new("/data/master.key")
-    );
+    assert_eq!(config.plugins_dir(Path::new("/data")), Path::new("/opt/plugins"));
+    assert_eq!(Config::default().plugins_dir(Path::new("/data")), Path::new("/data/plugins"));
+    assert_eq!(Config::default().key_file(Path::new("/data")), Path::new("/data/master.key"));
 }
 
 #[test]
@@ -121,13 +89,7 @@ fn lists_come_with_commas_in_variables() {
     let key = "egress.allowPrivate";
     let two = json!(["127.0.0.1:8081", "10.0.0.0/8"]);
     check("", &[(name, "127.0.0.1:8081, 10.0.0.0/8")], key, two, name);
-    check(
-        "[egress]\nallowPrivate = [\"a:1\"]",
-        &[(name, "")],
-        key,
-        json!([]),
-        name,
-    );
+    check("[egress]\nallowPrivate = [\"a:1\"]", &[(name, "")], key, json!([]), name);
 }
 
 #[test]
@@ -151,10 +113,7 @@ fn unknown_names_are_errors_with_a_suggestion() {
             "\nlisten = \"127.0.0.1:1\"",
             "syncline.toml:2: unknown setting `listen` | did you mean `server.listen`?",
         ),
-        (
-            "log = 1",
-            "syncline.toml:1: unknown setting `log` | did you mean `[log]`?",
-        ),
+        ("log = 1", "syncline.toml:1: unknown setting `log` | did you mean `[log]`?"),
         (
             "[limits]\nrun_concurrency_max = 1",
             "syncline.toml:2: unknown setting `limits.run_concurrency_max` \
@@ -190,30 +149,12 @@ fn wrong_values_say_key_found_and_expected() {
     let target = "expected `host:port` or CIDR, such as \"127.0.0.1:8081\" or \"10.0.0.0/8\"";
     let url = "expected an http or https address without user, query or fragment";
     let cases = [
-        (
-            "[limits]\nrunConcurrencyMax = \"5\"",
-            format!("{number} \"5\", {range}"),
-        ),
-        (
-            "[limits]\nrunConcurrencyMax = 0",
-            format!("{number} 0, {range}"),
-        ),
-        (
-            "[limits]\nrunConcurrencyMax = 65",
-            format!("{number} 65, {range}"),
-        ),
-        (
-            "[limits]\nrunConcurrencyMax = -1",
-            format!("{number} -1, {range}"),
-        ),
-        (
-            "[limits]\nrunConcurrencyMax = 1.5",
-            format!("{number} a float, {range}"),
-        ),
-        (
-            "[limits]\nrunConcurrencyMax = [1]",
-            format!("{number} a list, {range}"),
-        ),
+        ("[limits]\nrunConcurrencyMax = \"5\"", format!("{number} \"5\", {range}")),
+        ("[limits]\nrunConcurrencyMax = 0", format!("{number} 0, {range}")),
+        ("[limits]\nrunConcurrencyMax = 65", format!("{number} 65, {range}")),
+        ("[limits]\nrunConcurrencyMax = -1", format!("{number} -1, {range}")),
+        ("[limits]\nrunConcurrencyMax = 1.5", format!("{number} a float, {range}")),
+        ("[limits]\nrunConcurrencyMax = [1]", format!("{number} a list, {range}")),
         (
             "[egress]\nallowPrivate = \"10.0.0.0/8\"",
             "`egress.allowPrivate` is \"10.0.0.0/8\", expected a list of texts".to_owned(),
@@ -239,10 +180,7 @@ fn wrong_values_say_key_found_and_expected() {
             "`server.listen` is \"8420\", expected an address and port such as \"127.0.0.1:8420\""
                 .to_owned(),
         ),
-        (
-            "[server]\npublicUrl = \"ftp://a\"",
-            format!("`server.publicUrl` is \"ftp://a\", {url}"),
-        ),
+        ("[server]\npublicUrl = \"ftp://a\"", format!("`server.publicUrl` is \"ftp://a\", {url}")),
         (
             "[server]\npublicUrl = \"https://u@a\"",
             format!("`server.publicUrl` is \"https://u@a\", {url}"),
@@ -271,25 +209,13 @@ fn broken_files_are_named_with_the_line() {
     let error = load_text("[log]\nlevel = \"info\"\nlevel = \"warn\"\n", &[]).unwrap_err();
     assert!(error.starts_with("syncline.toml:3: "), "{error}");
     let error = load_text(&"#".repeat(FILE_BYTES_MAX as usize + 1), &[]).unwrap_err();
-    assert_eq!(
-        error,
-        "the configuration file syncline.toml is larger than 1048576 bytes"
-    );
+    assert_eq!(error, "the configuration file syncline.toml is larger than 1048576 bytes");
 
-    let missing = Sources {
-        file: Some("/nowhere/at/all.toml".into()),
-        ..Sources::default()
-    };
+    let missing = Sources { file: Some("/nowhere/at/all.toml".into()), ..Sources::default() };
     let error = load(&missing).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot read the configuration file /nowhere/at/all.toml"
-    );
+    assert_eq!(error.to_string(), "cannot read the configuration file /nowhere/at/all.toml");
     let empty = tempfile::tempdir().unwrap();
-    let absent = Sources {
-        data_dir: Some(empty.path().to_owned()),
-        ..Sources::default()
-    };
+    let absent = Sources { data_dir: Some(empty.path().to_owned()), ..Sources::default() };
     assert_eq!(load(&absent).unwrap().config, Config::default());
 }
 
@@ -385,18 +311,7 @@ fn the_documentation_lists_every_key() {
         .map(documented)
         .filter(|line| !page.lines().any(|written| written == line))
         .collect();
-    assert!(
-        missing.is_empty(),
-        "put into docs/configuration.md:\n{}",
-        missing.join("\n")
-    );
-    let rows = page
-        .lines()
-        .filter(|line| line.starts_with("| `") && line.contains('.'))
-        .count();
-    assert_eq!(
-        rows,
-        KEYS.len(),
-        "docs/configuration.md lists a key that does not exist"
-    );
+    assert!(missing.is_empty(), "put into docs/configuration.md:\n{}", missing.join("\n"));
+    let rows = page.lines().filter(|line| line.starts_with("| `") && line.contains('.')).count();
+    assert_eq!(rows, KEYS.len(), "docs/configuration.md lists a key that does not exist");
 }

@@ -152,23 +152,14 @@ pub(super) struct Name {
 /// first 3,599 people have different names.
 pub(super) fn name(number: u32) -> Name {
     let number = number as usize;
-    let (first, woman) = FIRST
-        .get(number * 17 % FIRST.len())
-        .copied()
-        .unwrap_or_default();
-    let (female, male) = LAST
-        .get(number * 24 % LAST.len())
-        .copied()
-        .unwrap_or_default();
+    let (first, woman) = FIRST.get(number * 17 % FIRST.len()).copied().unwrap_or_default();
+    let (female, male) = LAST.get(number * 24 % LAST.len()).copied().unwrap_or_default();
     let last = if woman { female } else { male };
     Name { first, last, woman }
 }
 
 pub(super) fn street(number: u32) -> &'static str {
-    STREETS
-        .get(number as usize * 7 % STREETS.len())
-        .copied()
-        .unwrap_or_default()
+    STREETS.get(number as usize * 7 % STREETS.len()).copied().unwrap_or_default()
 }
 
 /// Lower-case ASCII letters of a name: what a mail address is made of.

@@ -62,11 +62,7 @@ impl Federation {
             refused: AtomicBool::new(false),
         });
         let serving = tokio::spawn(accept(listener, Arc::clone(&club)));
-        Ok(Federation {
-            address,
-            club,
-            _serving: AbortOnDropHandle::new(serving),
-        })
+        Ok(Federation { address, club, _serving: AbortOnDropHandle::new(serving) })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -88,11 +84,7 @@ impl Federation {
 
     /// What the federation says of a member now; none if it does not list it.
     pub fn member(&self, id: &str) -> Option<Member> {
-        self.club
-            .members()
-            .iter()
-            .find(|member| member.member_id == id)
-            .cloned()
+        self.club.members().iter().find(|member| member.member_id == id).cloned()
     }
 
     /// Plays the federation's part of a scene at an instant.
@@ -111,9 +103,7 @@ impl Federation {
                 (value, yesterday.unwrap_or(Timestamp::UNIX_EPOCH))
             }
         };
-        let mut found = members
-            .iter_mut()
-            .filter(|member| member.member_id == founder.member_id);
+        let mut found = members.iter_mut().filter(|member| member.member_id == founder.member_id);
         if let Some(member) = found.next() {
             member.set(field, value.clone(), at);
         }
@@ -139,17 +129,11 @@ async fn serve(stream: TcpStream, club: Arc<Club>) {
         async move { Ok::<_, Infallible>(answer(&request, &club).await) }
     });
     // A client that goes away in the middle is its own business.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), answer)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
 
 async fn answer(request: &Request<Incoming>, club: &Club) -> Response<Full<Bytes>> {
-    if request
-        .headers()
-        .get("x-api-key")
-        .is_none_or(|key| key.as_bytes() != API_KEY.as_bytes())
-    {
+    if request.headers().get("x-api-key").is_none_or(|key| key.as_bytes() != API_KEY.as_bytes()) {
         return error(StatusCode::UNAUTHORIZED, "a valid X-API-Key is required");
     }
     if request.method() != Method::GET {
@@ -181,10 +165,7 @@ async fn list(query: &str, club: &Club) -> Response<Full<Bytes>> {
         }
         (page, limit) => (
             page.flatten().unwrap_or(1),
-            limit
-                .flatten()
-                .unwrap_or(PAGE_ROWS_DEFAULT)
-                .min(PAGE_ROWS_MAX),
+            limit.flatten().unwrap_or(PAGE_ROWS_DEFAULT).min(PAGE_ROWS_MAX),
         ),
     };
     if page == REFUSED_PAGE && !club.refused.swap(true, Ordering::SeqCst) {
@@ -213,8 +194,6 @@ fn json(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let json = hyper::header::HeaderValue::from_static("application/json");
-    response
-        .headers_mut()
-        .insert(hyper::header::CONTENT_TYPE, json);
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
     response
 }

@@ -115,18 +115,8 @@ pub struct Scene {
 /// The whole story. `member` gives a slot's member as it is before.
 pub fn scenes(member: impl Fn(u32) -> Member) -> Vec<Scene> {
     let set = |value: &str| Remote::Set(value.to_owned());
-    let person = |value: &str| {
-        Some(Local {
-            value: value.to_owned(),
-            by: Author::Person,
-        })
-    };
-    let system = |value: &str| {
-        Some(Local {
-            value: value.to_owned(),
-            by: Author::System,
-        })
-    };
+    let person = |value: &str| Some(Local { value: value.to_owned(), by: Author::Person });
+    let system = |value: &str| Some(Local { value: value.to_owned(), by: Author::System });
     let last = |slot: u32| member(slot).last_name;
     let scene = |kind, slot, field, remote, local, expect| Scene {
         kind,
@@ -142,14 +132,7 @@ pub fn scenes(member: impl Fn(u32) -> Member) -> Vec<Scene> {
     let to_federation = |slot: u32| Remote::Set(format!("{}-Walsh", last(slot)));
     let to_us = |slot: u32| person(&format!("{} Breathnach", last(slot)));
     vec![
-        scene(
-            Kind::RemoteChange,
-            0,
-            "phone",
-            set("+353 20 915 0001"),
-            None,
-            Expect::Remote,
-        ),
+        scene(Kind::RemoteChange, 0, "phone", set("+353 20 915 0001"), None, Expect::Remote),
         scene(
             Kind::UnknownStatus,
             0,
@@ -166,14 +149,7 @@ pub fn scenes(member: impl Fn(u32) -> Member) -> Vec<Scene> {
             person("nua@club.example"),
             Expect::Local,
         ),
-        scene(
-            Kind::Converged,
-            1,
-            "address",
-            set(in_irish),
-            person(in_irish),
-            Expect::Remote,
-        ),
+        scene(Kind::Converged, 1, "address", set(in_irish), person(in_irish), Expect::Remote),
         scene(
             Kind::FederationWins,
             2,
@@ -190,22 +166,8 @@ pub fn scenes(member: impl Fn(u32) -> Member) -> Vec<Scene> {
             person("+353 20 915 0003"),
             Expect::Local,
         ),
-        scene(
-            Kind::MergePerson,
-            3,
-            "address",
-            set(in_english),
-            person(in_irish),
-            Expect::Local,
-        ),
-        scene(
-            Kind::MergeSystem,
-            4,
-            "address",
-            set(in_english),
-            system(in_irish),
-            Expect::Remote,
-        ),
+        scene(Kind::MergePerson, 3, "address", set(in_english), person(in_irish), Expect::Local),
+        scene(Kind::MergeSystem, 4, "address", set(in_english), system(in_irish), Expect::Remote),
         scene(
             Kind::NewestRemote,
             5,
@@ -222,39 +184,11 @@ pub fn scenes(member: impl Fn(u32) -> Member) -> Vec<Scene> {
             person("2024-02-01"),
             Expect::Local,
         ),
-        scene(
-            Kind::ManualResolved,
-            3,
-            "lastName",
-            to_federation(3),
-            to_us(3),
-            Expect::Remote,
-        ),
-        scene(
-            Kind::ManualOpen,
-            4,
-            "lastName",
-            to_federation(4),
-            to_us(4),
-            Expect::Local,
-        ),
-        scene(
-            Kind::Lapsed,
-            7,
-            "membershipStatus",
-            set("Lapsed"),
-            None,
-            Expect::Remote,
-        ),
+        scene(Kind::ManualResolved, 3, "lastName", to_federation(3), to_us(3), Expect::Remote),
+        scene(Kind::ManualOpen, 4, "lastName", to_federation(4), to_us(4), Expect::Local),
+        scene(Kind::Lapsed, 7, "membershipStatus", set("Lapsed"), None, Expect::Remote),
         scene(Kind::Gone, 8, "", Remote::Remove, None, Expect::Base),
-        scene(
-            Kind::Quarantined,
-            9,
-            "dateOfBirth",
-            set("31/02/1987"),
-            None,
-            Expect::Base,
-        ),
+        scene(Kind::Quarantined, 9, "dateOfBirth", set("31/02/1987"), None, Expect::Base),
         scene(Kind::Created, SLOTS, "", Remote::Add, None, Expect::Remote),
     ]
 }

@@ -21,30 +21,15 @@ fn word(word: &str) -> Value {
 #[track_caller]
 fn check(field_type: FieldType, base: &str, local: &str, remote: &str, expected: FieldOutcome) {
     let normalizer = Normalizer::new("IE");
-    let outcome = three_way(
-        &normalizer,
-        field_type,
-        &word(base),
-        &word(local),
-        &word(remote),
-    );
-    assert_eq!(
-        outcome, expected,
-        "base {base:?}, local {local:?}, remote {remote:?}"
-    );
+    let outcome = three_way(&normalizer, field_type, &word(base), &word(local), &word(remote));
+    assert_eq!(outcome, expected, "base {base:?}, local {local:?}, remote {remote:?}");
 }
 
 #[test]
 fn neither_side_changed_is_nothing() {
     check(FieldType::Text, "a", "a", "a", Same);
     check(FieldType::Text, "", "", "", Same);
-    check(
-        FieldType::Phone,
-        "087 123 4567",
-        "+353871234567",
-        "(087) 1234567",
-        Same,
-    );
+    check(FieldType::Phone, "087 123 4567", "+353871234567", "(087) 1234567", Same);
 }
 
 #[test]
@@ -95,17 +80,8 @@ fn a_remote_that_did_not_say_changes_nothing() {
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
-    const WORDS: [&str; 9] = [
-        "a",
-        " a",
-        "A",
-        "b",
-        "b@x.ie",
-        "B@x.ie",
-        "087 123 4567",
-        "+353871234567",
-        "",
-    ];
+    const WORDS: [&str; 9] =
+        ["a", " a", "A", "b", "b@x.ie", "B@x.ie", "087 123 4567", "+353871234567", ""];
     prop_oneof![
         1 => Just(Value::Absent),
         2 => Just(Value::Null),
@@ -126,11 +102,7 @@ fn changing_sides_mirrors_the_outcome() {
     test_seed::check(CASES, &fields, |(field_type, base, local, remote)| {
         // "Did not say" is a word of the remote alone: a mirror exists for what both sides say.
         let said = |value| {
-            if value == Value::Absent {
-                Value::Null
-            } else {
-                value
-            }
+            if value == Value::Absent { Value::Null } else { value }
         };
         let (local, remote) = (said(local), said(remote));
         let there = three_way(&normalizer, field_type, &base, &local, &remote);
@@ -163,12 +135,7 @@ struct Sides {
 
 impl Sides {
     fn new(fields: Fields) -> Sides {
-        let mut sides = Sides {
-            types: vec![],
-            base: vec![],
-            local: vec![],
-            remote: vec![],
-        };
+        let mut sides = Sides { types: vec![], base: vec![], local: vec![], remote: vec![] };
         for (field_type, base, local, remote) in fields {
             sides.types.push(field_type);
             sides.base.push(base);
@@ -179,13 +146,7 @@ impl Sides {
     }
 
     fn detect(&self, normalizer: &Normalizer) -> Detected {
-        detect(
-            normalizer,
-            &self.types,
-            |at| &self.base[at],
-            |at| &self.local[at],
-            &self.remote,
-        )
+        detect(normalizer, &self.types, |at| &self.base[at], |at| &self.local[at], &self.remote)
     }
 
     /// Does what the lists say, conflicts going to one side.
@@ -215,15 +176,11 @@ impl Sides {
 fn a_conflict_on_one_field_never_loses_a_change_on_another() {
     let normalizer = Normalizer::new("IE");
     test_seed::check(CASES, &any_record(), |fields| {
-        let alone: Vec<_> = fields
-            .iter()
-            .map(|(t, b, l, r)| three_way(&normalizer, *t, b, l, r))
-            .collect();
+        let alone: Vec<_> =
+            fields.iter().map(|(t, b, l, r)| three_way(&normalizer, *t, b, l, r)).collect();
         let detected = Sides::new(fields).detect(&normalizer);
         let positions = |wanted: &[FieldOutcome]| -> Vec<usize> {
-            (0..alone.len())
-                .filter(|at| wanted.contains(&alone[*at]))
-                .collect()
+            (0..alone.len()).filter(|at| wanted.contains(&alone[*at])).collect()
         };
         prop_assert_eq!(detected.changes, positions(&[TakeRemote, FillLocal]));
         prop_assert_eq!(detected.conflicts, positions(&[Conflict]));
@@ -236,26 +193,22 @@ fn a_conflict_on_one_field_never_loses_a_change_on_another() {
 #[test]
 fn once_applied_nothing_is_left_but_local_edits() {
     let normalizer = Normalizer::new("IE");
-    test_seed::check(
-        CASES,
-        &(any_record(), any::<bool>()),
-        |(fields, to_remote)| {
-            let mut sides = Sides::new(fields);
-            let before = sides.clone();
-            let detected = sides.detect(&normalizer);
-            sides.apply(&detected, to_remote);
-            let again = sides.detect(&normalizer);
-            prop_assert!(again.is_nothing(), "{:?} then {:?}", detected, again);
-            // What is stored is what one of the sides said, byte for byte.
-            for (at, local) in sides.local.iter().enumerate() {
-                prop_assert!(*local == before.local[at] || *local == before.remote[at]);
-                if detected.kept.contains(&at) || detected.converged.contains(&at) {
-                    prop_assert_eq!(local, &before.local[at]);
-                }
+    test_seed::check(CASES, &(any_record(), any::<bool>()), |(fields, to_remote)| {
+        let mut sides = Sides::new(fields);
+        let before = sides.clone();
+        let detected = sides.detect(&normalizer);
+        sides.apply(&detected, to_remote);
+        let again = sides.detect(&normalizer);
+        prop_assert!(again.is_nothing(), "{:?} then {:?}", detected, again);
+        // What is stored is what one of the sides said, byte for byte.
+        for (at, local) in sides.local.iter().enumerate() {
+            prop_assert!(*local == before.local[at] || *local == before.remote[at]);
+            if detected.kept.contains(&at) || detected.converged.contains(&at) {
+                prop_assert_eq!(local, &before.local[at]);
             }
-            Ok(())
-        },
-    );
+        }
+        Ok(())
+    });
 }
 
 #[test]
@@ -263,12 +216,7 @@ fn an_unchanged_remote_needs_nothing_but_keeping() {
     let normalizer = Normalizer::new("IE");
     test_seed::check(CASES, &any_record(), |fields| {
         let sides = Sides::new(fields);
-        if is_unchanged(
-            &normalizer,
-            &sides.types,
-            |at| &sides.base[at],
-            &sides.remote,
-        ) {
+        if is_unchanged(&normalizer, &sides.types, |at| &sides.base[at], &sides.remote) {
             prop_assert!(sides.detect(&normalizer).is_nothing());
         }
         Ok(())

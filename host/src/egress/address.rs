@@ -34,13 +34,9 @@ impl FromStr for AllowPrivate {
         // The URL parser gives host names and addresses the one spelling that requests are compared in.
         let url = url::Url::parse(&format!("http://{host}/")).map_err(|_| wrong())?;
         let plain = host.starts_with('[') || !host.contains(':');
-        let host = url
-            .host_str()
-            .filter(|_| plain && !host.contains(['/', '?', '#', '@', '\\', '*']));
-        Ok(AllowPrivate::Endpoint {
-            host: host.ok_or_else(wrong)?.to_owned(),
-            port,
-        })
+        let host =
+            url.host_str().filter(|_| plain && !host.contains(['/', '?', '#', '@', '\\', '*']));
+        Ok(AllowPrivate::Endpoint { host: host.ok_or_else(wrong)?.to_owned(), port })
     }
 }
 
@@ -153,10 +149,7 @@ mod tests {
         fn check(address: &str, expected: Option<&str>) {
             let found = refusal(address.parse().unwrap());
             assert_eq!(found.is_some(), expected.is_some(), "{address}: {found:?}");
-            assert!(
-                found.unwrap_or("").contains(expected.unwrap_or("")),
-                "{address}: {found:?}"
-            );
+            assert!(found.unwrap_or("").contains(expected.unwrap_or("")), "{address}: {found:?}");
         }
         for public in [
             "1.1.1.1",
@@ -280,11 +273,7 @@ mod tests {
         #[track_caller]
         fn check(network: &str, address: &str, expected: bool) {
             let network: AllowPrivate = network.parse().unwrap();
-            assert_eq!(
-                network.holds(address.parse().unwrap()),
-                expected,
-                "{network} {address}"
-            );
+            assert_eq!(network.holds(address.parse().unwrap()), expected, "{network} {address}");
         }
         check("10.0.0.0/8", "10.255.0.1", true);
         check("10.0.0.0/8", "11.0.0.1", false);

@@ -82,11 +82,8 @@ impl Auth {
         if self.taken_parameter(&url).is_some() {
             let Auth::Query(keys) = self else { return url };
             let ours = |key: &str| keys.iter().any(|(name, _)| name == key);
-            let kept: Vec<(String, String)> = url
-                .query_pairs()
-                .into_owned()
-                .filter(|(key, _)| !ours(key))
-                .collect();
+            let kept: Vec<(String, String)> =
+                url.query_pairs().into_owned().filter(|(key, _)| !ours(key)).collect();
             url.query_pairs_mut().clear().extend_pairs(kept);
         }
         url

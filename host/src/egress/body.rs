@@ -42,9 +42,5 @@ pub(super) async fn read(
         }
         whole.extend_from_slice(&chunk);
     }
-    Ok(if whole.is_empty() {
-        first
-    } else {
-        whole.freeze()
-    })
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }

@@ -21,45 +21,27 @@ pub(super) struct Prepared {
 impl Run {
     /// The request in its final form, or what is wrong with it, with the URL where that much is sound.
     pub(super) fn prepare(&self, request: HttpRequest) -> Result<Prepared, (Option<Url>, String)> {
-        let RunSettings {
-            base_url,
-            auth,
-            limits,
-            ..
-        } = &self.settings;
+        let RunSettings { base_url, auth, limits, .. } = &self.settings;
         let url = origin::resolve(base_url, &request.url).map_err(|reason| (None, reason))?;
         let checks = || -> Result<(Method, HeaderMap), String> {
             let method = self.method(&request.method)?;
             let size = request.body.as_ref().map_or(0, Vec::len) as u64;
             if size > limits.request_bytes_max {
                 let max = limits.request_bytes_max;
-                return Err(format!(
-                    "the request's body has {size} bytes, at most {max} may be"
-                ));
+                return Err(format!("the request's body has {size} bytes, at most {max} may be"));
             }
             if let Some(name) = auth.taken_parameter(&url) {
-                return Err(format!(
-                    "the parameter {name} is set by the host and not by a plugin"
-                ));
+                return Err(format!("the parameter {name} is set by the host and not by a plugin"));
             }
             self.destination(&url)?;
             let bytes_max = limits.request_header_bytes_max;
-            Ok((
-                method,
-                headers::checked(&request.headers, auth.header(), bytes_max)?,
-            ))
+            Ok((method, headers::checked(&request.headers, auth.header(), bytes_max)?))
         };
         match checks() {
             Ok((method, headers)) => {
                 let repeatable = method.is_idempotent() || request.idempotency.is_some();
                 let body = request.body.map(Bytes::from);
-                Ok(Prepared {
-                    method,
-                    url,
-                    headers,
-                    body,
-                    repeatable,
-                })
+                Ok(Prepared { method, url, headers, body, repeatable })
             }
             Err(reason) => Err((Some(url), reason)),
         }
@@ -74,9 +56,7 @@ impl Run {
         if granted {
             Ok(method)
         } else {
-            Err(format!(
-                "the method {method} is not granted to this connector"
-            ))
+            Err(format!("the method {method} is not granted to this connector"))
         }
     }
 
@@ -85,11 +65,7 @@ impl Run {
         let RunSettings { granted, .. } = &self.settings;
         if !granted.iter().any(|origin| origin.covers(url)) {
             let allowed: Vec<String> = granted.iter().map(Origin::to_string).collect();
-            let allowed = if allowed.is_empty() {
-                "nothing".into()
-            } else {
-                allowed.join(", ")
-            };
+            let allowed = if allowed.is_empty() { "nothing".into() } else { allowed.join(", ") };
             let wanted = Origin::of(url).map_or_else(String::new, |origin| origin.to_string());
             return Err(format!(
                 "{wanted} is not granted to this connector, which may reach {allowed}"
@@ -99,10 +75,7 @@ impl Run {
             return Err("the URL has no host".to_owned());
         };
         let exceptions = &self.egress.options.allow_private;
-        if exceptions
-            .iter()
-            .any(|exception| exception.names(host, port))
-        {
+        if exceptions.iter().any(|exception| exception.names(host, port)) {
             return Ok(true);
         }
         let literal = match url.host() {

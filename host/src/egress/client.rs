@@ -53,17 +53,8 @@ impl RunClient {
     pub(super) fn new(egress: Arc<Egress>, settings: RunSettings) -> RunClient {
         let (requests, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let spent = AtomicBool::new(false);
-        let run = Arc::new(Run {
-            egress,
-            settings,
-            requests,
-            bytes,
-            spent,
-        });
-        RunClient {
-            run,
-            prefetched: Slot::default(),
-        }
+        let run = Arc::new(Run { egress, settings, requests, bytes, spent });
+        RunClient { run, prefetched: Slot::default() }
     }
 
     pub fn usage(&self) -> Usage {
@@ -94,10 +85,7 @@ impl Outbound for RunClient {
         }
         let run = Arc::clone(&self.run);
         let copy = request.clone();
-        self.prefetched.put(Prefetch::start(
-            request,
-            async move { run.perform(copy).await },
-        ));
+        self.prefetched.put(Prefetch::start(request, async move { run.perform(copy).await }));
     }
 }
 
@@ -129,9 +117,7 @@ impl Run {
             if let (Ok(HttpResponse { status: 401, .. }), Some(stale), false) =
                 (&result, &token, replaced)
             {
-                token = self
-                    .token(&prepared, TokenAsk::Replace(Arc::clone(stale)))
-                    .await?;
+                token = self.token(&prepared, TokenAsk::Replace(Arc::clone(stale))).await?;
                 (replaced, waited) = (true, Duration::ZERO);
                 continue;
             }
@@ -156,14 +142,8 @@ impl Run {
         waited: Duration,
     ) -> Result<HttpResponse, HttpFailure> {
         let token = token.as_deref();
-        let mut hop = Hop {
-            prepared,
-            url: prepared.url.clone(),
-            with_auth: true,
-            token,
-            attempt,
-            waited,
-        };
+        let mut hop =
+            Hop { prepared, url: prepared.url.clone(), with_auth: true, token, attempt, waited };
         let mut followed = 0;
         loop {
             let response = self.exchange(&hop).await?;
@@ -252,26 +232,17 @@ impl Run {
     /// Counts a request against the run's budgets; refused ones count too, so that the list stays bounded. The first
     /// one that is too many leaves a line that says so.
     pub(super) fn admit(&self) -> Result<(), HttpFailure> {
-        let Limits {
-            requests_max,
-            run_bytes_max,
-            ..
-        } = self.settings.limits;
+        let Limits { requests_max, run_bytes_max, .. } = self.settings.limits;
         if self.bytes.load(Ordering::Relaxed) > run_bytes_max {
             return Err(HttpFailure::Stopped);
         }
-        let counted = self
-            .requests
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < requests_max).then_some(count + 1)
-            });
+        let counted = self.requests.try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < requests_max).then_some(count + 1)
+        });
         if counted.is_err() && !self.spent.swap(true, Ordering::Relaxed) {
             let line = self.line(String::new(), String::new(), 0, Duration::ZERO);
             let text = format!("the run's budget of {requests_max} requests is spent");
-            (self.settings.recorder)(RequestLine {
-                failure: Some(text),
-                ..line
-            });
+            (self.settings.recorder)(RequestLine { failure: Some(text), ..line });
         }
         counted.map(|_| ()).map_err(|_| HttpFailure::Stopped)
     }

@@ -12,10 +12,7 @@ const SECRET_BYTES_MIN: usize = 4;
 /// The body without the secrets; without a copy where it holds none.
 pub(super) fn masked(body: Bytes, secrets: &[Zeroizing<String>]) -> Bytes {
     let mut body = body;
-    for secret in secrets
-        .iter()
-        .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
-    {
+    for secret in secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN) {
         if let Some(clean) = without(&body, secret.as_bytes()) {
             body = clean.into();
         }
@@ -46,10 +43,8 @@ mod tests {
 
     #[track_caller]
     fn check(body: &str, secrets: &[&str], expected: &str) {
-        let secrets: Vec<_> = secrets
-            .iter()
-            .map(|secret| Zeroizing::new((*secret).to_owned()))
-            .collect();
+        let secrets: Vec<_> =
+            secrets.iter().map(|secret| Zeroizing::new((*secret).to_owned())).collect();
         assert_eq!(masked(Bytes::from(body.to_owned()), &secrets), expected);
     }
 

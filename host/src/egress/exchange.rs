@@ -31,10 +31,7 @@ struct Failed {
 
 impl From<HttpFailure> for Failed {
     fn from(failure: HttpFailure) -> Failed {
-        Failed {
-            failure,
-            detail: None,
-        }
+        Failed { failure, detail: None }
     }
 }
 
@@ -75,10 +72,8 @@ impl Run {
         let client = self.egress.client(excepted);
         let client = client.map_err(|error| HttpFailure::Network(error.to_string()))?;
         let request = self.request(hop).map_err(HttpFailure::Denied)?;
-        let mut response = client
-            .execute(request)
-            .await
-            .map_err(|error| failure(&hop.url, error, limits))?;
+        let mut response =
+            client.execute(request).await.map_err(|error| failure(&hop.url, error, limits))?;
         attempt.answered(response.status().as_u16());
         if headers::size(response.headers()) > limits.response_header_bytes_max {
             return Err(HttpFailure::TooLarge(limits.response_header_bytes_max).into());
@@ -95,10 +90,7 @@ impl Run {
             Err(Broken::OverBudget) => {
                 let max = limits.run_bytes_max;
                 let detail = format!("the run's budget of {max} bytes is spent");
-                return Err(Failed {
-                    failure: HttpFailure::Stopped,
-                    detail: Some(detail),
-                });
+                return Err(Failed { failure: HttpFailure::Stopped, detail: Some(detail) });
             }
             Err(Broken::Network(error)) => return Err(failure(&hop.url, error, limits).into()),
         };
@@ -108,20 +100,14 @@ impl Run {
         } else {
             body
         };
-        Ok(HttpResponse {
-            status,
-            headers: headers::shown(response.headers()),
-            body,
-        })
+        Ok(HttpResponse { status, headers: headers::shown(response.headers()), body })
     }
 
     fn request(&self, hop: &Hop<'_>) -> Result<reqwest::Request, String> {
         let mut url = hop.url.clone();
         let mut headers = hop.prepared.headers.clone();
         if hop.with_auth {
-            self.settings
-                .auth
-                .apply(hop.token, &mut url, &mut headers)?;
+            self.settings.auth.apply(hop.token, &mut url, &mut headers)?;
         }
         let mut request = reqwest::Request::new(hop.prepared.method.clone(), url);
         *request.headers_mut() = headers;

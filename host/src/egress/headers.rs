@@ -27,10 +27,7 @@ pub(super) fn checked(
     reserved_too: Option<&HeaderName>,
     bytes_max: usize,
 ) -> Result<HeaderMap, String> {
-    let bytes: usize = guest
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
+    let bytes: usize = guest.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > bytes_max {
         return Err(format!(
             "the request's headers have {bytes} bytes, at most {bytes_max} may be"
@@ -44,14 +41,10 @@ pub(super) fn checked(
         let text = header.as_str();
         let reserved = RESERVED.contains(&text) || text.starts_with("proxy-");
         if reserved || reserved_too == Some(&header) {
-            return Err(format!(
-                "the header {header} is set by the host and not by a plugin"
-            ));
+            return Err(format!("the header {header} is set by the host and not by a plugin"));
         }
         let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) else {
-            return Err(format!(
-                "the header {header} has a line break or control character"
-            ));
+            return Err(format!("the header {header} has a line break or control character"));
         };
         headers.append(header, value);
     }
@@ -64,20 +57,14 @@ pub(super) fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
         .iter()
         .filter(|(name, _)| !matches!(name.as_str(), "set-cookie" | "set-cookie2"))
         .map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         })
         .collect()
 }
 
 /// The size of a header block, as it counts against the limit.
 pub(super) fn size(headers: &HeaderMap) -> u64 {
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() as u64 + value.len() as u64 + 4)
-        .sum()
+    headers.iter().map(|(name, value)| name.as_str().len() as u64 + value.len() as u64 + 4).sum()
 }
 
 #[cfg(test)]
@@ -91,10 +78,7 @@ mod tests {
         let guest = [(name.to_owned(), value.to_owned())];
         let found = checked(&guest, Some(&key), 1_000);
         match refused {
-            None => assert_eq!(
-                found.unwrap().get(name).unwrap().as_bytes(),
-                value.as_bytes()
-            ),
+            None => assert_eq!(found.unwrap().get(name).unwrap().as_bytes(), value.as_bytes()),
             Some(reason) => {
                 let error = found.unwrap_err();
                 assert!(error.contains(reason), "{name}: {error}");
@@ -118,13 +102,9 @@ mod tests {
             check(name, "canary", Some("set by the host"));
             check(&name.to_uppercase(), "canary", Some("set by the host"));
         }
-        for name in [
-            "Proxy-Authorization",
-            "proxy-connection",
-            "Proxy-X",
-            "X-Club-Key",
-            "x-CLUB-key",
-        ] {
+        for name in
+            ["Proxy-Authorization", "proxy-connection", "Proxy-X", "X-Club-Key", "x-CLUB-key"]
+        {
             check(name, "canary", Some("set by the host"));
         }
     }

@@ -116,13 +116,7 @@ impl Egress {
     /// Names are looked up with `lookup`.
     pub fn with_lookup(options: Options, clock: Clock, lookup: Lookup) -> Arc<Egress> {
         let (guarded, excepted) = (OnceLock::new(), OnceLock::new());
-        Arc::new(Egress {
-            options,
-            clock,
-            lookup,
-            guarded,
-            excepted,
-        })
+        Arc::new(Egress { options, clock, lookup, guarded, excepted })
     }
 
     /// The limits that a run gets unless its connector has narrower ones.
@@ -138,23 +132,13 @@ impl Egress {
     /// The client for an endpoint. The connector knows names but no ports, so endpoints that the operator excepted by
     /// name and port have a client, and a connection pool, of their own; all others go through the one that refuses.
     fn client(&self, excepted: bool) -> Result<&reqwest::Client, Error> {
-        let cell = if excepted {
-            &self.excepted
-        } else {
-            &self.guarded
-        };
+        let cell = if excepted { &self.excepted } else { &self.guarded };
         let client = cell.get_or_init(|| self.build(excepted).map_err(|error| error.to_string()));
-        client
-            .as_ref()
-            .map_err(|error| Error::Client(error.clone()))
+        client.as_ref().map_err(|error| Error::Client(error.clone()))
     }
 
     fn build(&self, excepted: bool) -> reqwest::Result<reqwest::Client> {
-        let networks = if excepted {
-            None
-        } else {
-            Some(self.options.allow_private.clone())
-        };
+        let networks = if excepted { None } else { Some(self.options.allow_private.clone()) };
         reqwest::Client::builder()
             .dns_resolver(resolver::Checked::new(Arc::clone(&self.lookup), networks))
             .no_proxy()

@@ -17,18 +17,13 @@ impl Prefetch {
         work: impl Future<Output = Result<HttpResponse, HttpFailure>> + Send + 'static,
     ) -> Option<Prefetch> {
         let runtime = tokio::runtime::Handle::try_current().ok()?;
-        Some(Prefetch {
-            request,
-            task: AbortOnDropHandle::new(runtime.spawn(work)),
-        })
+        Some(Prefetch { request, task: AbortOnDropHandle::new(runtime.spawn(work)) })
     }
 
     pub(super) async fn answer(self) -> Result<HttpResponse, HttpFailure> {
         match self.task.await {
             Ok(result) => result,
-            Err(_) => Err(HttpFailure::Network(
-                "the request ended before its answer".to_owned(),
-            )),
+            Err(_) => Err(HttpFailure::Network("the request ended before its answer".to_owned())),
         }
     }
 }
@@ -39,9 +34,7 @@ pub(super) struct Slot(Mutex<Option<Prefetch>>);
 
 impl Slot {
     pub(super) fn holds(&self, request: &HttpRequest) -> bool {
-        self.lock()
-            .as_ref()
-            .is_some_and(|prefetch| prefetch.request == *request)
+        self.lock().as_ref().is_some_and(|prefetch| prefetch.request == *request)
     }
 
     /// The newest hint is the best one: an older prefetch that nobody redeemed is broken off.

@@ -32,11 +32,7 @@ pub(super) struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(recorder: &'a Recorder, line: RequestLine) -> Attempt<'a> {
-        Attempt {
-            recorder,
-            line: Some(line),
-            started: Instant::now(),
-        }
+        Attempt { recorder, line: Some(line), started: Instant::now() }
     }
 
     pub(super) fn answered(&mut self, status: u16) {
@@ -119,34 +115,13 @@ mod tests {
             assert_eq!(shown(&Url::parse(url).unwrap()), expected);
         }
         check("https://x.org/a", "https://x.org/a");
-        check(
-            "https://x.org/a?page=2&limit=10",
-            "https://x.org/a?page=2&limit=10",
-        );
-        check(
-            "https://x.org/a?api_key=canary&page=2",
-            "https://x.org/a?api_key=***&page=2",
-        );
-        check(
-            "https://x.org/a?X-Amz-Signature=canary",
-            "https://x.org/a?X-Amz-Signature=***",
-        );
-        check(
-            "https://x.org/a?ACCESS_TOKEN=canary",
-            "https://x.org/a?ACCESS_TOKEN=***",
-        );
-        check(
-            "https://x.org/a?%74oken=canary",
-            "https://x.org/a?%74oken=***",
-        );
-        check(
-            "https://x.org/a?consumer_secret=a=b",
-            "https://x.org/a?consumer_secret=***",
-        );
-        check(
-            "https://x.org/a?flag&since=2026",
-            "https://x.org/a?flag&since=2026",
-        );
+        check("https://x.org/a?page=2&limit=10", "https://x.org/a?page=2&limit=10");
+        check("https://x.org/a?api_key=canary&page=2", "https://x.org/a?api_key=***&page=2");
+        check("https://x.org/a?X-Amz-Signature=canary", "https://x.org/a?X-Amz-Signature=***");
+        check("https://x.org/a?ACCESS_TOKEN=canary", "https://x.org/a?ACCESS_TOKEN=***");
+        check("https://x.org/a?%74oken=canary", "https://x.org/a?%74oken=***");
+        check("https://x.org/a?consumer_secret=a=b", "https://x.org/a?consumer_secret=***");
+        check("https://x.org/a?flag&since=2026", "https://x.org/a?flag&since=2026");
         let long = shown(&Url::parse(&format!("https://x.org/{}", "a".repeat(2_000))).unwrap());
         assert_eq!(long.chars().count(), URL_CHARS_MAX + 1);
     }

@@ -42,10 +42,7 @@ pub(super) struct Checked {
 
 impl Checked {
     pub(super) fn new(lookup: Lookup, exceptions: Option<Vec<AllowPrivate>>) -> Checked {
-        Checked {
-            lookup,
-            exceptions: exceptions.map(Into::into),
-        }
+        Checked { lookup, exceptions: exceptions.map(Into::into) }
     }
 }
 
@@ -63,9 +60,7 @@ impl Resolve for Checked {
                 return Err(io::Error::other(format!("{name} has no address")).into());
             }
             // Port 0 stands for the port of the URL.
-            let addresses = answers
-                .into_iter()
-                .map(|address| SocketAddr::new(address, 0));
+            let addresses = answers.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(addresses) as Addrs)
         })
     }
@@ -76,11 +71,7 @@ fn check(name: &str, answers: &[IpAddr], exceptions: &[AllowPrivate]) -> Result<
         if let Some(what) = address::refusal(address)
             && !exceptions.iter().any(|exception| exception.holds(address))
         {
-            return Err(Refused {
-                name: name.to_owned(),
-                address,
-                what,
-            });
+            return Err(Refused { name: name.to_owned(), address, what });
         }
     }
     Ok(())

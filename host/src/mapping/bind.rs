@@ -41,11 +41,7 @@ impl Mapper {
         let uses = |name: &str| {
             let of_plan = |plan: &Plan| {
                 usize::from(plan.source == name)
-                    + plan
-                        .further
-                        .iter()
-                        .filter(|further| *further == name)
-                        .count()
+                    + plan.further.iter().filter(|further| *further == name).count()
             };
             self.plans.iter().map(of_plan).sum::<usize>()
         };
@@ -92,25 +88,14 @@ impl Bound<'_> {
                 message: "the row has no id".to_owned(),
             };
             let payload = self.payload(&row.values);
-            return Err(Invalid {
-                external_id: row.id,
-                reasons: vec![reason],
-                payload,
-            });
+            return Err(Invalid { external_id: row.id, reasons: vec![reason], payload });
         }
         if row.deleted {
             let values = vec![Value::Absent; fields.len()];
-            return Ok(mapped(
-                row,
-                Some(RecordStatus::Inactive),
-                values,
-                Vec::new(),
-            ));
+            return Ok(mapped(row, Some(RecordStatus::Inactive), values, Vec::new()));
         }
-        let mut progress = Progress {
-            values: Vec::with_capacity(fields.len()),
-            ..Progress::default()
-        };
+        let mut progress =
+            Progress { values: Vec::with_capacity(fields.len()), ..Progress::default() };
         let status = self.status(&row.values, &mut progress.warnings);
         for ((field, plan), source) in fields.iter().zip(&self.mapper.plans).zip(&self.sources) {
             self.field(field, plan, source, &mut row.values, &mut progress);
@@ -120,11 +105,7 @@ impl Bound<'_> {
         }
         self.restore(&mut row.values, &mut progress);
         let payload = self.payload(&row.values);
-        Err(Invalid {
-            external_id: row.id,
-            reasons: progress.reasons,
-            payload,
-        })
+        Err(Invalid { external_id: row.id, reasons: progress.reasons, payload })
     }
 
     fn field(
@@ -155,19 +136,12 @@ impl Bound<'_> {
         };
         let value = transformed.as_ref().unwrap_or(&taken);
         let problem = failed.or_else(|| problem(field.field_type, value));
-        let pattern_fails = || {
-            plan.pattern
-                .as_ref()
-                .is_some_and(|pattern| !matches_pattern(pattern, &taken))
-        };
+        let pattern_fails =
+            || plan.pattern.as_ref().is_some_and(|pattern| !matches_pattern(pattern, &taken));
         if problem.is_none() && pattern_fails() {
             let message = "is not of the form that the connector describes".to_owned();
             let code = "pattern";
-            progress.warnings.push(Warning {
-                field: Arc::clone(&field.name),
-                code,
-                message,
-            });
+            progress.warnings.push(Warning { field: Arc::clone(&field.name), code, message });
         }
         let left_out = match problem {
             Some((code, message)) => progress.judge(field, plan.on_error, code, message),
@@ -178,11 +152,7 @@ impl Bound<'_> {
         if field.required && !judged && (left_out || value.is_blank()) {
             let message = "is required and blank".to_owned();
             let code = "required";
-            progress.reasons.push(Reason {
-                field: Arc::clone(&field.name),
-                code,
-                message,
-            });
+            progress.reasons.push(Reason { field: Arc::clone(&field.name), code, message });
         }
         let absent = match self.mapper.absent {
             AbsentMeans::Unknown => Value::Absent,
@@ -217,14 +187,8 @@ impl Bound<'_> {
     /// The row by field name. What is sensitive, and what the connector did not declare, is redacted.
     fn payload(&self, row: &[Value]) -> serde_json::Value {
         let shown = |(at, (name, open)): (usize, &(&str, bool))| {
-            let value = row
-                .get(at)
-                .filter(|value| !matches!(value, Value::Absent))?;
-            let shown = if *open {
-                value.to_json()
-            } else {
-                serde_json::Value::from(REDACTED)
-            };
+            let value = row.get(at).filter(|value| !matches!(value, Value::Absent))?;
+            let shown = if *open { value.to_json() } else { serde_json::Value::from(REDACTED) };
             Some(((*name).to_owned(), shown))
         };
         serde_json::Value::Object(self.columns.iter().enumerate().filter_map(shown).collect())
@@ -276,32 +240,18 @@ impl Progress {
         };
         let (name, message) = (Arc::clone(&field.name), message.to_owned());
         match verdict {
-            Verdict::Invalid => self.reasons.push(Reason {
-                field: name,
-                code,
-                message,
-            }),
-            Verdict::Keep => self.warnings.push(Warning {
-                field: name,
-                code,
-                message,
-            }),
+            Verdict::Invalid => self.reasons.push(Reason { field: name, code, message }),
+            Verdict::Keep => self.warnings.push(Warning { field: name, code, message }),
             Verdict::LeaveOut => {
                 let message = format!("{message}; it was left out");
-                self.warnings.push(Warning {
-                    field: name,
-                    code,
-                    message,
-                });
+                self.warnings.push(Warning { field: name, code, message });
             }
         }
         matches!(verdict, Verdict::LeaveOut)
     }
 
     fn is_blamed(&self, field: &Field) -> bool {
-        self.reasons
-            .last()
-            .is_some_and(|reason| Arc::ptr_eq(&reason.field, &field.name))
+        self.reasons.last().is_some_and(|reason| Arc::ptr_eq(&reason.field, &field.name))
     }
 }
 

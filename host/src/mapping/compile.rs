@@ -36,10 +36,7 @@ pub(super) struct StatusPlan {
 impl Mapper {
     /// Compiles a template for the rows of an entity. On failure every issue is listed, not only the first.
     pub fn compile(template: &EntityTemplate, spec: &EntitySpec) -> Result<Mapper, Vec<Issue>> {
-        let mut compiler = Compiler {
-            spec,
-            issues: Vec::new(),
-        };
+        let mut compiler = Compiler { spec, issues: Vec::new() };
         let mut fields: Vec<Field> = Vec::new();
         let mut plans = Vec::new();
         for (at, mapping) in template.fields.iter().enumerate() {
@@ -58,10 +55,7 @@ impl Mapper {
             plans.push(plan);
         }
         let match_rules = compiler.match_rules(&template.match_rules, &fields);
-        let status = template
-            .status
-            .as_ref()
-            .map(|status| compiler.status(status));
+        let status = template.status.as_ref().map(|status| compiler.status(status));
         if !compiler.issues.is_empty() {
             return Err(compiler.issues);
         }
@@ -85,10 +79,7 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn issue(&mut self, pointer: String, message: impl Into<String>) {
-        self.issues.push(Issue {
-            pointer,
-            message: message.into(),
-        });
+        self.issues.push(Issue { pointer, message: message.into() });
     }
 
     fn source(&mut self, name: &str, pointer: String) -> Option<&'a FieldSpec> {
@@ -102,10 +93,7 @@ impl<'a> Compiler<'a> {
             let hint = nearest.map(|(_, known)| format!("; did you mean `{known}`?"));
             let entity = &self.spec.name;
             let hint = hint.unwrap_or_default();
-            self.issue(
-                pointer,
-                format!("`{entity}` has no source field `{name}`{hint}"),
-            );
+            self.issue(pointer, format!("`{entity}` has no source field `{name}`{hint}"));
         }
         found
     }
@@ -127,10 +115,7 @@ impl<'a> Compiler<'a> {
                         positions.push(further.len());
                         further.push(name.clone());
                     }
-                    Step::Concat {
-                        with: positions,
-                        sep: sep.clone(),
-                    }
+                    Step::Concat { with: positions, sep: sep.clone() }
                 }
                 Transform::Map(words) => Step::Map(self.words(words, &pointer)),
                 plain => Step::Plain(plain.clone()),
@@ -154,10 +139,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn pattern(&mut self, pattern: &str, pointer: &str) -> Option<Regex> {
-        match RegexBuilder::new(pattern)
-            .size_limit(PATTERN_BYTES_MAX)
-            .build()
-        {
+        match RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build() {
             Ok(regex) => Some(regex),
             Err(error) => {
                 self.issue(
@@ -178,10 +160,7 @@ impl<'a> Compiler<'a> {
         for (word, mapped) in words {
             let key = word.trim().to_lowercase();
             let value = Value::Text(mapped.clone());
-            if folded
-                .insert(key, value.clone())
-                .is_some_and(|before| before != value)
-            {
+            if folded.insert(key, value.clone()).is_some_and(|before| before != value) {
                 self.issue(
                     format!("{pointer}/map"),
                     format!("`{word}` is listed twice with different results"),
@@ -206,10 +185,7 @@ impl<'a> Compiler<'a> {
             Transform::Truncate(_) => ("truncate", matches!(field_type, Text)),
             Transform::Concat { .. } => (
                 "concat",
-                !matches!(
-                    field_type,
-                    Date | Instant | Decimal | Integer | Boolean | Json | Phone
-                ),
+                !matches!(field_type, Date | Instant | Decimal | Integer | Boolean | Json | Phone),
             ),
         };
         if !fits {
@@ -220,14 +196,12 @@ impl<'a> Compiler<'a> {
             );
         }
         match transform {
-            Transform::Truncate(0) => self.issue(
-                pointer.to_owned(),
-                "`truncate` to 0 characters leaves nothing",
-            ),
-            Transform::Map(words) if words.is_empty() => self.issue(
-                pointer.to_owned(),
-                "`map` lists no values, so every value would fail",
-            ),
+            Transform::Truncate(0) => {
+                self.issue(pointer.to_owned(), "`truncate` to 0 characters leaves nothing")
+            }
+            Transform::Map(words) if words.is_empty() => {
+                self.issue(pointer.to_owned(), "`map` lists no values, so every value would fail")
+            }
             Transform::Concat { with, .. } if with.is_empty() => {
                 self.issue(pointer.to_owned(), "`concat` names no further source field")
             }
@@ -248,10 +222,7 @@ impl<'a> Compiler<'a> {
         let mut compiled = Vec::new();
         for (at, rule) in rules.iter().enumerate() {
             if rule.is_empty() {
-                self.issue(
-                    format!("/match/{at}"),
-                    "a match rule names at least one target field",
-                );
+                self.issue(format!("/match/{at}"), "a match rule names at least one target field");
             }
             let mut positions = Vec::new();
             for (part, name) in rule.iter().enumerate() {

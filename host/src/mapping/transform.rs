@@ -87,11 +87,7 @@ fn map(words: &BTreeMap<String, Value>, value: &Value) -> Result<Option<Value>, 
 }
 
 fn concat<'v>(value: &Value, with: impl Iterator<Item = &'v Value>, sep: &str) -> Option<Value> {
-    let mut joined = if value.is_blank() {
-        String::new()
-    } else {
-        value.display()
-    };
+    let mut joined = if value.is_blank() { String::new() } else { value.display() };
     let mut changed = false;
     for part in with.filter(|part| !part.is_blank()) {
         if !joined.is_empty() {
@@ -104,10 +100,7 @@ fn concat<'v>(value: &Value, with: impl Iterator<Item = &'v Value>, sep: &str) -
 }
 
 fn truncated(text: &str, chars_max: usize) -> &str {
-    text.char_indices()
-        .nth(chars_max)
-        .and_then(|(end, _)| text.get(..end))
-        .unwrap_or(text)
+    text.char_indices().nth(chars_max).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// `YYYY-MM-DD` from day, month and year between `/`, `-`, `.` or spaces, year first or last, with or without a time
@@ -123,19 +116,13 @@ fn parse_date(text: &str) -> Option<String> {
     }
     let number = |part: &str, digits_max: usize| -> Option<u16> {
         let is_digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        (is_digits && part.len() <= digits_max)
-            .then(|| part.parse().ok())
-            .flatten()
+        (is_digits && part.len() <= digits_max).then(|| part.parse().ok()).flatten()
     };
     let (year, month, day) = if first.len() == 4 {
         (number(first, 4)?, number(second, 2)?, number(third, 2)?)
     } else if third.len() == 4 {
         let (year, day, month) = (number(third, 4)?, number(first, 2)?, number(second, 2)?);
-        if time::is_day(year, month, day) {
-            (year, month, day)
-        } else {
-            (year, day, month)
-        }
+        if time::is_day(year, month, day) { (year, month, day) } else { (year, day, month) }
     } else {
         return None;
     };

@@ -37,9 +37,7 @@ impl Record {
 
     pub fn value(&self, field: &str) -> &Value {
         const ABSENT: &Value = &Value::Absent;
-        self.position(field)
-            .and_then(|at| self.values.get(at))
-            .unwrap_or(ABSENT)
+        self.position(field).and_then(|at| self.values.get(at)).unwrap_or(ABSENT)
     }
 
     pub fn meta_of(&self, position: usize) -> &FieldMeta {

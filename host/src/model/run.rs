@@ -21,10 +21,7 @@ pub enum RunStatus {
 
 impl RunStatus {
     pub fn is_final(self) -> bool {
-        !matches!(
-            self,
-            RunStatus::Queued | RunStatus::Running | RunStatus::Waiting
-        )
+        !matches!(self, RunStatus::Queued | RunStatus::Running | RunStatus::Waiting)
     }
 
     pub fn as_str(self) -> &'static str {

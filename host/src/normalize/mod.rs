@@ -27,9 +27,7 @@ impl Normalizer {
     /// `region` is the ISO 3166 code (`IE`) that phone numbers without a country code belong to. With an unknown
     /// code such numbers are compared by their digits; [`is_region`] tells.
     pub fn new(region: &str) -> Normalizer {
-        Normalizer {
-            region: phone::region(region),
-        }
+        Normalizer { region: phone::region(region) }
     }
 
     /// Whether both values mean the same in a field of this type. Null, absent and blank text are one value.
@@ -101,19 +99,10 @@ pub fn is_region(code: &str) -> bool {
 
 /// The truth that a word stands for: `true`/`false`, `yes`/`no`, `1`/`0`, whatever their case.
 pub fn boolean(text: &str) -> Option<bool> {
-    const WORDS: [(&str, bool); 6] = [
-        ("true", true),
-        ("false", false),
-        ("1", true),
-        ("0", false),
-        ("yes", true),
-        ("no", false),
-    ];
+    const WORDS: [(&str, bool); 6] =
+        [("true", true), ("false", false), ("1", true), ("0", false), ("yes", true), ("no", false)];
     let text = text.trim();
-    WORDS
-        .iter()
-        .find(|(word, _)| word.eq_ignore_ascii_case(text))
-        .map(|(_, flag)| *flag)
+    WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, flag)| *flag)
 }
 
 /// What is wrong with a value in a field of this type, in words that do not repeat the value; none if it fits or is

@@ -21,20 +21,14 @@ pub fn decimal(text: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed("0"));
     }
     let sign = if negative { "-" } else { "" };
-    let whole_short = if whole_short.is_empty() {
-        "0"
-    } else {
-        whole_short
-    };
+    let whole_short = if whole_short.is_empty() { "0" } else { whole_short };
     let point = if fraction_short.is_empty() { "" } else { "." };
     let shortest_len = sign.len() + whole_short.len() + point.len() + fraction_short.len();
     // Nothing is ever added except the zero before a bare point, which changes the length too.
     if shortest_len == text.len() && !text.starts_with('+') && !whole.is_empty() {
         return Some(Cow::Borrowed(text));
     }
-    Some(Cow::Owned(
-        [sign, whole_short, point, fraction_short].concat(),
-    ))
+    Some(Cow::Owned([sign, whole_short, point, fraction_short].concat()))
 }
 
 /// A decimal number without a fraction, in its shortest form.

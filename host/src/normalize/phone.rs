@@ -14,9 +14,7 @@ const TEXT_BYTES_MAX: usize = 120;
 /// The region of an ISO 3166 code, if it has phone numbers.
 pub(super) fn region(code: &str) -> Option<Region> {
     let region = Region::from_code(code).ok()?;
-    PHONE_NUMBER_UTIL
-        .get_country_code_for_region(region)
-        .map(|_| region)
+    PHONE_NUMBER_UTIL.get_country_code_for_region(region).map(|_| region)
 }
 
 /// The comparison form. What neither reads as it stands nor by its digits alone is compared by its digits, and text
@@ -44,9 +42,7 @@ fn read(text: &str, region: Option<Region>) -> Option<String> {
         return None;
     }
     let number = PHONE_NUMBER_UTIL.parse(text, region).ok()?;
-    let mut formatted = PHONE_NUMBER_UTIL
-        .format(&number, PhoneNumberFormat::E164)
-        .into_owned();
+    let mut formatted = PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned();
     if !number.extension().is_empty() {
         formatted.push_str(";ext=");
         formatted.push_str(number.extension());

@@ -11,10 +11,7 @@ pub fn is_date(text: &str) -> bool {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text.as_bytes() else {
         return false;
     };
-    if ![y1, y2, y3, y4, m1, m2, d1, d2]
-        .iter()
-        .all(u8::is_ascii_digit)
-    {
+    if ![y1, y2, y3, y4, m1, m2, d1, d2].iter().all(u8::is_ascii_digit) {
         return false;
     }
     let two = |tens: u8, ones: u8| u16::from(tens - b'0') * 10 + u16::from(ones - b'0');
@@ -24,10 +21,7 @@ pub fn is_date(text: &str) -> bool {
 /// Whether the calendar (Gregorian, years 1 to 9999) has this day.
 pub fn is_day(year: u16, month: u16, day: u16) -> bool {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let Some(days) = month
-        .checked_sub(1)
-        .and_then(|at| DAYS.get(usize::from(at)))
-    else {
+    let Some(days) = month.checked_sub(1).and_then(|at| DAYS.get(usize::from(at))) else {
         return false;
     };
     let days = u16::from(*days) + u16::from(month == 2 && leap);

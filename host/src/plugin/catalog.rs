@@ -31,11 +31,9 @@ impl Entry {
     pub(super) fn name(&self) -> String {
         match (&self.loaded, &self.file) {
             (Ok(loaded), _) => loaded.name.clone(),
-            (Err(_), Some(path)) => path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            (Err(_), Some(path)) => {
+                path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+            }
             (Err(_), None) => "embedded".to_owned(),
         }
     }
@@ -47,50 +45,35 @@ impl Entry {
 
 impl Content {
     pub(super) fn find(&self, name: &str, sha256: &str) -> Option<&Entry> {
-        self.entries
-            .iter()
-            .find(|entry| entry.sha256 == sha256 && entry.is(name))
+        self.entries.iter().find(|entry| entry.sha256 == sha256 && entry.is(name))
     }
 
     /// The one that serves: in development the newest file, else the pinned digest, else the embedded component.
     pub(super) fn active(&self, name: &str, dev: bool) -> Option<&Arc<Loaded>> {
         let named = || self.entries.iter().filter(|entry| entry.is(name));
-        let newest = || {
-            named()
-                .filter(|entry| entry.file.is_some())
-                .max_by_key(|entry| entry.modified)
-        };
+        let newest =
+            || named().filter(|entry| entry.file.is_some()).max_by_key(|entry| entry.modified);
         let pinned = || {
             let pin = self.lock.active(name)?;
             named().find(|entry| entry.sha256 == pin.sha256)
         };
         let embedded = || named().find(|entry| entry.file.is_none());
-        let entry = if dev { newest() } else { None }
-            .or_else(pinned)
-            .or_else(embedded)?;
+        let entry = if dev { newest() } else { None }.or_else(pinned).or_else(embedded)?;
         entry.loaded.as_ref().ok()
     }
 
     /// The strategy of that name that serves, or else the one that has it as an alias.
     pub(super) fn strategy(&self, name: &str, dev: bool) -> Option<&Arc<Loaded>> {
         let is_strategy = |loaded: &&Arc<Loaded>| loaded.kind == Kind::Strategy;
-        let aliased = || {
-            self.all_active(dev)
-                .into_iter()
-                .find(|loaded| has_alias(loaded, name))
-        };
+        let aliased = || self.all_active(dev).into_iter().find(|loaded| has_alias(loaded, name));
         self.active(name, dev).filter(is_strategy).or_else(aliased)
     }
 
     fn all_active(&self, dev: bool) -> Vec<&Arc<Loaded>> {
-        let loaded = self
-            .entries
-            .iter()
-            .filter_map(|entry| entry.loaded.as_ref().ok());
+        let loaded = self.entries.iter().filter_map(|entry| entry.loaded.as_ref().ok());
         loaded
             .filter(|loaded| {
-                self.active(&loaded.name, dev)
-                    .is_some_and(|active| active.sha256 == loaded.sha256)
+                self.active(&loaded.name, dev).is_some_and(|active| active.sha256 == loaded.sha256)
             })
             .collect()
     }
@@ -148,9 +131,8 @@ impl Content {
             .collect();
         self.entries.retain(|entry| entry.file.is_none());
         for entry in serving {
-            let overwritten = files
-                .iter()
-                .any(|file| file.file == entry.file && file.sha256 != entry.sha256);
+            let overwritten =
+                files.iter().any(|file| file.file == entry.file && file.sha256 != entry.sha256);
             let still_there = files.iter().any(|file| file.sha256 == entry.sha256);
             if overwritten && !still_there {
                 self.entries.push(entry);
@@ -174,11 +156,7 @@ impl Content {
             reason: entry.loaded.as_ref().err().cloned(),
             source: match &entry.file {
                 None => "embedded".to_owned(),
-                Some(path) => path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
+                Some(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             },
             approved_at: pin.map(|pin| pin.approved_at.clone()),
             approved_by: pin.map(|pin| pin.approved_by.clone()),

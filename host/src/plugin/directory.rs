@@ -31,12 +31,8 @@ pub(super) fn list(directory: &Path) -> std::io::Result<Listing> {
     let mut listing = Listing::new();
     for entry in entries {
         let path = entry?.path();
-        let is_component = path
-            .extension()
-            .is_some_and(|extension| extension == "wasm")
-            && !path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let is_component = path.extension().is_some_and(|extension| extension == "wasm")
+            && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         // A file may vanish between the two looks.
         let Ok(metadata) = std::fs::metadata(&path) else {
             continue;
@@ -54,22 +50,12 @@ pub(super) fn read(directory: &Path, bytes_max: usize) -> std::io::Result<Vec<Fo
     let found = |(path, (bytes, modified)): (PathBuf, (u64, SystemTime))| {
         let fits = usize::try_from(bytes).is_ok_and(|bytes| bytes <= bytes_max);
         let content: Result<Arc<[u8]>, String> = if fits {
-            std::fs::read(&path)
-                .map(Arc::from)
-                .map_err(|error| error.to_string())
+            std::fs::read(&path).map(Arc::from).map_err(|error| error.to_string())
         } else {
-            Err(format!(
-                "the file has {bytes} bytes; a component may have at most {bytes_max}"
-            ))
+            Err(format!("the file has {bytes} bytes; a component may have at most {bytes_max}"))
         };
         let sha256 = content.as_deref().map(sha256_hex).unwrap_or_default();
-        Found {
-            path,
-            modified,
-            bytes,
-            sha256,
-            content,
-        }
+        Found { path, modified, bytes, sha256, content }
     };
     Ok(list(directory)?.into_iter().map(found).collect())
 }

@@ -34,11 +34,7 @@ impl Engine {
         let wasm = wasmtime::Engine::new(&config).map_err(sandbox)?;
         let linkers = v0_1::Linkers::new(&wasm).map_err(sandbox)?;
         start_ticker(&wasm)?;
-        Ok(Arc::new(Engine {
-            wasm,
-            limits: Arc::new(limits),
-            linkers,
-        }))
+        Ok(Arc::new(Engine { wasm, limits: Arc::new(limits), linkers }))
     }
 
     pub fn limits(&self) -> &Limits {
@@ -66,15 +62,10 @@ fn settings() -> wasmtime::Config {
 }
 
 fn open_cache(directory: &Path) -> Result<wasmtime::Cache, EngineError> {
-    let fail = |reason: String| EngineError::Cache {
-        path: directory.to_path_buf(),
-        reason,
-    };
+    let fail = |reason: String| EngineError::Cache { path: directory.to_path_buf(), reason };
     std::fs::create_dir_all(directory).map_err(|error| fail(error.to_string()))?;
     restrict(directory).map_err(|error| fail(error.to_string()))?;
-    let absolute = directory
-        .canonicalize()
-        .map_err(|error| fail(error.to_string()))?;
+    let absolute = directory.canonicalize().map_err(|error| fail(error.to_string()))?;
     let mut config = wasmtime::CacheConfig::new();
     config.with_directory(absolute);
     wasmtime::Cache::new(config).map_err(|error| fail(format!("{error:#}")))

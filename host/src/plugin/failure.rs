@@ -12,10 +12,8 @@ const MESSAGE_TAIL_BYTES_MAX: usize = 500;
 
 /// wasmtime's words for limits that have no public type; the hostile tests notice when they change.
 const TRANSFER_EXHAUSTED: &str = "fuel allocated for hostcalls";
-const HANDLES_EXHAUSTED: [&str; 2] = [
-    "resource table has no free keys",
-    "store handle limit exceeded",
-];
+const HANDLES_EXHAUSTED: [&str; 2] =
+    ["resource table has no free keys", "store handle limit exceeded"];
 
 /// Why a plugin call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,10 +22,7 @@ pub enum Error {
     #[error("{0}")]
     Guest(GuestError),
     #[error("the plugin crashed: {message}{}", tail(.stderr_tail))]
-    Trap {
-        message: String,
-        stderr_tail: String,
-    },
+    Trap { message: String, stderr_tail: String },
     #[error("the plugin computed for more than {millis} ms in one call")]
     CpuBudget { millis: u64 },
     #[error("the plugin did not answer within {millis} ms")]
@@ -89,18 +84,12 @@ fn guest_code(error: &GuestError) -> &'static str {
 
 /// The last lines as one, because messages travel in lists and logs.
 fn tail(stderr: &str) -> String {
-    let lines = stderr
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
+    let lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut last: Vec<&str> = lines.rev().take(MESSAGE_TAIL_LINES_MAX).collect();
     last.reverse();
     match last.as_slice() {
         [] => String::new(),
-        last => format!(
-            " (it printed: {})",
-            clean(&last.join(" | "), MESSAGE_TAIL_BYTES_MAX)
-        ),
+        last => format!(" (it printed: {})", clean(&last.join(" | "), MESSAGE_TAIL_BYTES_MAX)),
     }
 }
 
@@ -114,29 +103,19 @@ pub(super) fn classify(
     if let Some(breach) = error.downcast_ref::<Breach>() {
         return match breach {
             Breach::Cpu => Error::CpuBudget { millis: cpu_millis },
-            Breach::Memory => Error::MemoryLimit {
-                bytes: limits.memory_bytes_max,
-            },
+            Breach::Memory => Error::MemoryLimit { bytes: limits.memory_bytes_max },
             Breach::Table => Error::Limit(format!("{} table elements", limits.table_elements_max)),
         };
     }
     let root = error.root_cause().to_string();
     if root.contains(TRANSFER_EXHAUSTED) {
-        return Error::PageTooLarge {
-            bytes: limits.page_bytes_max,
-        };
+        return Error::PageTooLarge { bytes: limits.page_bytes_max };
     }
     if HANDLES_EXHAUSTED.iter().any(|words| root.contains(words)) {
         return Error::Limit(format!("{} open handles", limits.handles_max));
     }
     if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
-        return Error::Trap {
-            message: trap.to_string(),
-            stderr_tail,
-        };
+        return Error::Trap { message: trap.to_string(), stderr_tail };
     }
-    Error::Trap {
-        message: root,
-        stderr_tail,
-    }
+    Error::Trap { message: root, stderr_tail }
 }

@@ -59,25 +59,15 @@ pub struct Asks {
 
 impl Asks {
     pub(super) fn of(loaded: &Loaded) -> Asks {
-        let mut asks = Asks {
-            api: API_VERSION,
-            ..Asks::default()
-        };
+        let mut asks = Asks { api: API_VERSION, ..Asks::default() };
         match &loaded.manifest {
             Manifest::Connector(connector) => {
-                asks.abilities = if loaded.abilities.fetch {
-                    vec!["fetch"]
-                } else {
-                    vec![]
-                };
+                asks.abilities = if loaded.abilities.fetch { vec!["fetch"] } else { vec![] };
                 asks.hosts.clone_from(&connector.hosts);
                 asks.methods.clone_from(&connector.methods);
                 asks.auth = connector.auth.iter().map(auth_kind).collect();
-                asks.entities = connector
-                    .entities
-                    .iter()
-                    .map(|entity| entity.name.clone())
-                    .collect();
+                asks.entities =
+                    connector.entities.iter().map(|entity| entity.name.clone()).collect();
                 asks.limits = connector.limits.clone();
             }
             Manifest::Strategy(strategy) => {

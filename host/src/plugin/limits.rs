@@ -178,11 +178,7 @@ impl Guard {
             return Ok(());
         }
         self.ticks += 1;
-        if self.ticks > self.ticks_max {
-            Err(Breach::Cpu)
-        } else {
-            Ok(())
-        }
+        if self.ticks > self.ticks_max { Err(Breach::Cpu) } else { Ok(()) }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -253,11 +249,7 @@ mod tests {
 
     fn guard() -> Guard {
         let (memory_bytes_max, table_elements_max) = (100, 10);
-        Guard::new(&Limits {
-            memory_bytes_max,
-            table_elements_max,
-            ..Limits::default()
-        })
+        Guard::new(&Limits { memory_bytes_max, table_elements_max, ..Limits::default() })
     }
 
     #[test]
@@ -275,9 +267,7 @@ mod tests {
         let mut guard = guard();
         assert!(guard.memory_growing(0, 60, None).unwrap());
         assert!(guard.memory_growing(60, 90, None).unwrap());
-        guard
-            .memory_grow_failed(wasmtime::Error::msg("the system has none"))
-            .unwrap();
+        guard.memory_grow_failed(wasmtime::Error::msg("the system has none")).unwrap();
         assert_eq!(guard.memory_bytes(), 60);
     }
 
@@ -293,15 +283,9 @@ mod tests {
     fn ticks_are_counted_for_each_call_and_one_is_excused_after_waiting() {
         let mut guard = guard();
         for _ in 0..2 {
-            guard.begin(Budget {
-                cpu_millis: 20,
-                wall: Duration::from_secs(1),
-            });
+            guard.begin(Budget { cpu_millis: 20, wall: Duration::from_secs(1) });
             guard.excuse();
-            assert_eq!(
-                [(); 4].map(|()| guard.tick()),
-                [Ok(()), Ok(()), Ok(()), Err(Breach::Cpu)]
-            );
+            assert_eq!([(); 4].map(|()| guard.tick()), [Ok(()), Ok(()), Ok(()), Err(Breach::Cpu)]);
         }
     }
 }

@@ -137,13 +137,10 @@ pub async fn load(engine: &Arc<Engine>, bytes: Arc<[u8]>) -> Result<Arc<Loaded>,
         tokio::task::spawn_blocking(move || compile(&engine, &bytes))
     };
     // A panic in the compiler is a bad file, not a dead host.
-    let (kind, code, sha256) = compiling
-        .await
-        .unwrap_or_else(|error| Err(LoadError::Malformed(error.to_string())))?;
+    let (kind, code, sha256) =
+        compiling.await.unwrap_or_else(|error| Err(LoadError::Malformed(error.to_string())))?;
     let abilities = match &code {
-        Code::Connector(code) => Abilities {
-            fetch: code.can_fetch(),
-        },
+        Code::Connector(code) => Abilities { fetch: code.can_fetch() },
         Code::Strategy(_) => Abilities::default(),
     };
     let text = session::describe(&engine.wasm, &engine.limits, &code)
@@ -157,17 +154,7 @@ pub async fn load(engine: &Arc<Engine>, bytes: Arc<[u8]>) -> Result<Arc<Loaded>,
     };
     let engine = engine.clone();
     let bytes = bytes.len();
-    Ok(Arc::new(Loaded {
-        name,
-        kind,
-        version,
-        sha256,
-        bytes,
-        manifest,
-        abilities,
-        code,
-        engine,
-    }))
+    Ok(Arc::new(Loaded { name, kind, version, sha256, bytes, manifest, abilities, code, engine }))
 }
 
 /// Lower-case hex, as plugins are pinned.
@@ -177,10 +164,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 
 fn check_format(bytes: &[u8], bytes_max: usize) -> Result<(), LoadError> {
     if bytes.len() > bytes_max {
-        return Err(LoadError::TooLarge {
-            bytes: bytes.len(),
-            bytes_max,
-        });
+        return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max });
     }
     match bytes {
         [b'\0', b'a', b's', b'm', _, _, 0, 0, ..] => Err(LoadError::CoreModule),
@@ -200,19 +184,11 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<(Kind, Code, String), LoadEr
     let shape = |error: wasmtime::Error| LoadError::Shape(first_line(&format!("{error:#}")));
     let code = match kind {
         Kind::Connector => {
-            let pre = engine
-                .linkers
-                .connector
-                .instantiate_pre(&component)
-                .map_err(shape)?;
+            let pre = engine.linkers.connector.instantiate_pre(&component).map_err(shape)?;
             Code::Connector(ConnectorCode::new(pre).map_err(shape)?)
         }
         Kind::Strategy => {
-            let pre = engine
-                .linkers
-                .strategy
-                .instantiate_pre(&component)
-                .map_err(shape)?;
+            let pre = engine.linkers.strategy.instantiate_pre(&component).map_err(shape)?;
             Code::Strategy(StrategyCode::new(pre).map_err(shape)?)
         }
     };
@@ -221,20 +197,10 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<(Kind, Code, String), LoadEr
 
 /// Kind, version and imports, from names alone.
 fn check_contract(exports: &[&str], imports: &[&str]) -> Result<Kind, LoadError> {
-    if let Some(other) = exports
-        .iter()
-        .chain(imports)
-        .find(|name| is_other_api(name))
-    {
-        return Err(LoadError::OtherApi {
-            found: (*other).to_owned(),
-        });
+    if let Some(other) = exports.iter().chain(imports).find(|name| is_other_api(name)) {
+        return Err(LoadError::OtherApi { found: (*other).to_owned() });
     }
-    let has = |interface| {
-        exports
-            .iter()
-            .any(|name| own_interface(name) == Some(interface))
-    };
+    let has = |interface| exports.iter().any(|name| own_interface(name) == Some(interface));
     let kind = match (has(CONNECTOR_EXPORT), has(STRATEGY_EXPORT)) {
         (true, false) => Kind::Connector,
         (false, true) => Kind::Strategy,
@@ -243,10 +209,7 @@ fn check_contract(exports: &[&str], imports: &[&str]) -> Result<Kind, LoadError>
     };
     match imports.iter().find(|name| !may_import(kind, name)) {
         None => Ok(kind),
-        Some(import) => Err(LoadError::Import {
-            import: (*import).to_owned(),
-            kind,
-        }),
+        Some(import) => Err(LoadError::Import { import: (*import).to_owned(), kind }),
     }
 }
 
@@ -275,9 +238,7 @@ fn may_import(kind: Kind, name: &str) -> bool {
         (Kind::Connector, None) => {
             let version = name.split_once('@').map_or("", |(_, version)| version);
             version.starts_with(WASI_VERSION)
-                && WASI_PACKAGES
-                    .iter()
-                    .any(|package| name.starts_with(package))
+                && WASI_PACKAGES.iter().any(|package| name.starts_with(package))
         }
     }
 }

@@ -40,10 +40,7 @@ pub(super) struct Pin {
 impl Lock {
     /// A file that is not there pins nothing.
     pub(super) fn read(path: &Path) -> Result<Lock, LockError> {
-        let fail = |reason: String| LockError {
-            path: path.to_path_buf(),
-            reason,
-        };
+        let fail = |reason: String| LockError { path: path.to_path_buf(), reason };
         match std::fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text).map_err(|error| fail(error.to_string())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
@@ -52,19 +49,14 @@ impl Lock {
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), LockError> {
-        let fail = |reason: String| LockError {
-            path: path.to_path_buf(),
-            reason,
-        };
+        let fail = |reason: String| LockError { path: path.to_path_buf(), reason };
         let text = toml::to_string(self).map_err(|error| fail(error.to_string()))?;
         let text = format!("# Approved plugins. Kept by `syncline plugin approve`.\n\n{text}");
         write_atomically(path, text.as_bytes()).map_err(|error| fail(error.to_string()))
     }
 
     pub(super) fn pin(&self, name: &str, sha256: &str) -> Option<&Pin> {
-        self.pins
-            .iter()
-            .find(|pin| pin.name == name && pin.sha256 == sha256)
+        self.pins.iter().find(|pin| pin.name == name && pin.sha256 == sha256)
     }
 
     pub(super) fn active(&self, name: &str) -> Option<&Pin> {
@@ -74,12 +66,8 @@ impl Lock {
     /// With this pin added and active.
     pub(super) fn with_active_pin(&self, pin: Pin) -> Lock {
         let mut lock = self.with_active(&pin.name, &pin.sha256);
-        lock.pins
-            .retain(|old| (&old.name, &old.sha256) != (&pin.name, &pin.sha256));
-        lock.pins.push(Pin {
-            active: true,
-            ..pin
-        });
+        lock.pins.retain(|old| (&old.name, &old.sha256) != (&pin.name, &pin.sha256));
+        lock.pins.push(Pin { active: true, ..pin });
         lock.pins.sort();
         lock
     }

@@ -27,10 +27,7 @@ pub struct ManifestFault {
 type Check = Result<(), ManifestFault>;
 
 fn fault<T>(pointer: impl Into<String>, reason: impl Into<String>) -> Result<T, ManifestFault> {
-    Err(ManifestFault {
-        pointer: pointer.into(),
-        reason: reason.into(),
-    })
+    Err(ManifestFault { pointer: pointer.into(), reason: reason.into() })
 }
 
 /// The text of `describe` as a manifest of the kind that the exports show.
@@ -41,27 +38,15 @@ pub(super) fn read(
     limits: &Limits,
 ) -> Result<Manifest, ManifestFault> {
     if text.len() > limits.manifest_bytes_max {
-        return fault(
-            "",
-            format!(
-                "{} bytes, at most {}",
-                text.len(),
-                limits.manifest_bytes_max
-            ),
-        );
+        return fault("", format!("{} bytes, at most {}", text.len(), limits.manifest_bytes_max));
     }
     let mut json: Json = match serde_json::from_str(text) {
         Ok(json) => json,
         Err(error) => return fault("", format!("not JSON: {error}")),
     };
-    let said = json
-        .as_object_mut()
-        .and_then(|members| members.remove("kind"));
+    let said = json.as_object_mut().and_then(|members| members.remove("kind"));
     if said.as_ref().and_then(Json::as_str) != Some(kind.as_str()) {
-        return fault(
-            "/kind",
-            format!("must be \"{}\", as the exports say", kind.as_str()),
-        );
+        return fault("/kind", format!("must be \"{}\", as the exports say", kind.as_str()));
     }
     match kind {
         Kind::Connector => {
@@ -108,30 +93,20 @@ fn check_strategy(manifest: &StrategyManifest) -> Check {
 fn check_connector(manifest: &ConnectorManifest, abilities: Abilities) -> Check {
     check_head(&manifest.id, &manifest.version, &manifest.title)?;
     check_config_schema(&manifest.config_schema)?;
-    let endpoints: Vec<&str> = manifest
-        .endpoints
-        .iter()
-        .map(|endpoint| endpoint.name.as_str())
-        .collect();
+    let endpoints: Vec<&str> =
+        manifest.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
     check_names("/endpoints", &endpoints)?;
     for (index, host) in manifest.hosts.iter().enumerate() {
         check_host(&format!("/hosts/{index}"), host, &endpoints)?;
     }
     check_words("/methods", &manifest.methods, &METHODS)?;
     if manifest.auth.is_empty() {
-        return fault(
-            "/auth",
-            "at least one kind is needed; `{\"kind\": \"none\"}` is one",
-        );
+        return fault("/auth", "at least one kind is needed; `{\"kind\": \"none\"}` is one");
     }
     if manifest.entities.is_empty() {
         return fault("/entities", "a connector needs at least one entity");
     }
-    let entities: Vec<&str> = manifest
-        .entities
-        .iter()
-        .map(|entity| entity.name.as_str())
-        .collect();
+    let entities: Vec<&str> = manifest.entities.iter().map(|entity| entity.name.as_str()).collect();
     check_names("/entities", &entities)?;
     for (index, entity) in manifest.entities.iter().enumerate() {
         let pointer = format!("/entities/{index}");
@@ -178,10 +153,7 @@ fn check_name(pointer: &str, name: &str) -> Check {
         || !name.starts_with(|c: char| c.is_ascii_alphabetic())
         || !name.chars().all(is_word)
     {
-        let reason = format!(
-            "`{}` is not a name of letters, digits, - and _",
-            shown(name)
-        );
+        let reason = format!("`{}` is not a name of letters, digits, - and _", shown(name));
         return fault(pointer, reason);
     }
     Ok(())
@@ -213,10 +185,7 @@ fn check_config_schema(schema: &Json) -> Check {
 }
 
 fn check_host(pointer: &str, host: &str, endpoints: &[&str]) -> Check {
-    if let Some(name) = host
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-    {
+    if let Some(name) = host.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         return match endpoints.contains(&name) {
             true => Ok(()),
             false => fault(pointer, format!("there is no endpoint `{}`", shown(name))),
@@ -250,20 +219,14 @@ fn check_entity(pointer: &str, entity: &EntitySpec, entities: &[&str]) -> Check 
     check_words(&format!("{pointer}/modes"), &entity.modes, &MODES)?;
     check_words(&format!("{pointer}/filters"), &entity.filters, &FILTERS)?;
     if entity.fields.is_empty() {
-        return fault(
-            format!("{pointer}/fields"),
-            "an entity needs at least one field",
-        );
+        return fault(format!("{pointer}/fields"), "an entity needs at least one field");
     }
     let mut seen = BTreeSet::new();
     for (index, field) in entity.fields.iter().enumerate() {
         let pointer = format!("{pointer}/fields/{index}");
         if field.name.is_empty() || field.name.len() > 200 || field.name.contains(char::is_control)
         {
-            return fault(
-                pointer + "/name",
-                "must have 1 to 200 bytes without control characters",
-            );
+            return fault(pointer + "/name", "must have 1 to 200 bytes without control characters");
         }
         if !seen.insert(field.name.as_str()) {
             return fault(pointer + "/name", format!("`{}` occurs twice", field.name));
@@ -310,10 +273,7 @@ fn check_template(pointer: &str, template: &EntityTemplate, entity: &EntitySpec)
         let pointer = format!("{pointer}/fields/{index}");
         check_name(&format!("{pointer}/target"), &mapping.target)?;
         if !targets.insert(mapping.target.as_str()) {
-            return fault(
-                pointer + "/target",
-                format!("`{}` is mapped twice", mapping.target),
-            );
+            return fault(pointer + "/target", format!("`{}` is mapped twice", mapping.target));
         }
         if !is_source(&mapping.source) && !is_constant(mapping) {
             return fault(
@@ -333,10 +293,7 @@ fn check_template(pointer: &str, template: &EntityTemplate, entity: &EntitySpec)
             }
         }
     }
-    let unknown_status = template
-        .status
-        .as_ref()
-        .filter(|status| !is_source(&status.source));
+    let unknown_status = template.status.as_ref().filter(|status| !is_source(&status.source));
     if let Some(status) = unknown_status {
         let reason = format!("there is no field `{}`", shown(&status.source));
         return fault(format!("{pointer}/status/source"), reason);
@@ -347,20 +304,14 @@ fn check_template(pointer: &str, template: &EntityTemplate, entity: &EntitySpec)
             return fault(pointer, "a rule without fields would match everybody");
         }
         if let Some(unknown) = rule.iter().find(|name| !targets.contains(name.as_str())) {
-            return fault(
-                pointer,
-                format!("no mapping has the target `{}`", shown(unknown)),
-            );
+            return fault(pointer, format!("no mapping has the target `{}`", shown(unknown)));
         }
     }
     Ok(())
 }
 
 fn is_constant(mapping: &FieldMapping) -> bool {
-    mapping
-        .transforms
-        .iter()
-        .any(|transform| matches!(transform, Transform::Const(_)))
+    mapping.transforms.iter().any(|transform| matches!(transform, Transform::Const(_)))
 }
 
 fn shown(text: &str) -> String {

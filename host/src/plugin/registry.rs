@@ -37,10 +37,7 @@ impl Options {
     /// The bundled components and nothing else.
     pub fn bundled() -> Options {
         let embedded = COMPONENTS.iter().map(|component| component.bytes).collect();
-        Options {
-            embedded,
-            ..Options::default()
-        }
+        Options { embedded, ..Options::default() }
     }
 }
 
@@ -79,18 +76,12 @@ impl Registry {
         engine: Arc<Engine>,
         options: Options,
     ) -> Result<Arc<Registry>, RegistryError> {
-        let embedded = options
-            .embedded
-            .iter()
-            .map(|bytes| embedded_entry(&engine, bytes));
+        let embedded = options.embedded.iter().map(|bytes| embedded_entry(&engine, bytes));
         let entries = join_all(embedded).await;
         let registry = Arc::new(Registry {
             engine,
             options,
-            content: RwLock::new(Content {
-                entries,
-                lock: Lock::default(),
-            }),
+            content: RwLock::new(Content { entries, lock: Lock::default() }),
             changing: tokio::sync::Mutex::default(),
         });
         registry.reload().await?;
@@ -111,10 +102,7 @@ impl Registry {
     /// An approved connector by what a run recorded, whether it serves new runs or not.
     pub fn connector_by_digest(&self, sha256: &str) -> Option<Arc<Loaded>> {
         self.read(|content| {
-            let entry = content
-                .entries
-                .iter()
-                .find(|entry| entry.sha256 == sha256)?;
+            let entry = content.entries.iter().find(|entry| entry.sha256 == sha256)?;
             let approved = content.state(entry, self.options.dev) != State::Pending;
             entry.loaded.as_ref().ok().filter(|_| approved).cloned()
         })
@@ -124,13 +112,8 @@ impl Registry {
     /// Every component, by name and version.
     pub fn list(&self) -> Vec<Info> {
         let dev = self.options.dev;
-        let mut rows: Vec<Info> = self.read(|content| {
-            content
-                .entries
-                .iter()
-                .map(|entry| content.info(entry, dev))
-                .collect()
-        });
+        let mut rows: Vec<Info> = self
+            .read(|content| content.entries.iter().map(|entry| content.info(entry, dev)).collect());
         rows.sort_by(|a, b| {
             (&a.name, &a.version, &a.sha256).cmp(&(&b.name, &b.version, &b.sha256))
         });
@@ -145,20 +128,12 @@ impl Registry {
 
     /// Keeps a component that loads; it waits for approval. Nothing is written if it does not load.
     pub async fn install(&self, bytes: Vec<u8>) -> Result<Info, RegistryError> {
-        let directory = self
-            .options
-            .directory
-            .clone()
-            .ok_or(RegistryError::NoDirectory)?;
+        let directory = self.options.directory.clone().ok_or(RegistryError::NoDirectory)?;
         let _changing = self.changing.lock().await;
         let bytes: Arc<[u8]> = bytes.into();
         let mut entry = self.load_entry(bytes.clone()).await?;
-        let known = self.read(|content| {
-            content
-                .entries
-                .iter()
-                .any(|known| known.sha256 == entry.sha256)
-        });
+        let known =
+            self.read(|content| content.entries.iter().any(|known| known.sha256 == entry.sha256));
         if !known {
             let name = entry.name();
             let digest = entry.sha256.get(..FILE_DIGEST_CHARS).unwrap_or_default();
@@ -166,10 +141,7 @@ impl Registry {
             let target = path.clone();
             entry.modified = blocking(move || {
                 write_component(&directory, &target, &bytes).map_err(|error| {
-                    RegistryError::Directory {
-                        path: directory,
-                        reason: error.to_string(),
-                    }
+                    RegistryError::Directory { path: directory, reason: error.to_string() }
                 })
             })
             .await?;
@@ -240,21 +212,13 @@ impl Registry {
         let (lock, found) = blocking(move || {
             let lock = Lock::read(&path)?;
             let found = directory::read(&directory, bytes_max).map_err(|error| {
-                RegistryError::Directory {
-                    path: directory,
-                    reason: error.to_string(),
-                }
+                RegistryError::Directory { path: directory, reason: error.to_string() }
             })?;
             Ok((lock, found))
         })
         .await?;
         let known = self.read(|content| content.entries.clone());
-        let entries = join_all(
-            found
-                .into_iter()
-                .map(|found| self.file_entry(found, &known)),
-        )
-        .await;
+        let entries = join_all(found.into_iter().map(|found| self.file_entry(found, &known))).await;
         let dev = self.options.dev;
         self.change(|content| content.replace_files(entries, lock, dev));
         Ok(())
@@ -295,33 +259,19 @@ impl Registry {
 
     /// What is known by its digest is not compiled again.
     async fn file_entry(&self, found: Found, known: &[Entry]) -> Entry {
-        let Found {
-            path,
-            modified,
-            bytes,
-            sha256,
-            content,
-        } = found;
-        let same = known
-            .iter()
-            .find(|entry| entry.sha256 == sha256 && !sha256.is_empty());
+        let Found { path, modified, bytes, sha256, content } = found;
+        let same = known.iter().find(|entry| entry.sha256 == sha256 && !sha256.is_empty());
         let loaded = match (content, same) {
             (Err(reason), _) => Err(reason),
             (Ok(_), Some(same)) => same.loaded.clone(),
-            (Ok(content), None) => load(&self.engine, content)
-                .await
-                .map_err(|error| error.to_string()),
+            (Ok(content), None) => {
+                load(&self.engine, content).await.map_err(|error| error.to_string())
+            }
         };
         if let (Err(reason), None) = (&loaded, same) {
             tracing::warn!("{} is no plugin: {reason}", path.display());
         }
-        Entry {
-            file: Some(path),
-            modified,
-            bytes,
-            sha256,
-            loaded,
-        }
+        Entry { file: Some(path), modified, bytes, sha256, loaded }
     }
 
     /// On disk first: what is approved in memory is approved after a restart.
@@ -351,9 +301,7 @@ impl Registry {
 }
 
 async fn embedded_entry(engine: &Arc<Engine>, bytes: &'static [u8]) -> Entry {
-    let loaded = load(engine, bytes.into())
-        .await
-        .map_err(|error| error.to_string());
+    let loaded = load(engine, bytes.into()).await.map_err(|error| error.to_string());
     if let Err(reason) = &loaded {
         tracing::error!("an embedded component does not load: {reason}");
     }
@@ -380,12 +328,7 @@ fn lock_path(directory: &Path) -> PathBuf {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RegistryError> + Send + 'static,
 ) -> Result<T, RegistryError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            Err(RegistryError::Directory {
-                path: PathBuf::new(),
-                reason: error.to_string(),
-            })
-        })
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(RegistryError::Directory { path: PathBuf::new(), reason: error.to_string() })
+    })
 }

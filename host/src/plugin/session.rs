@@ -57,18 +57,10 @@ impl ConnectorSession {
         };
         let limits = &loaded.engine.limits;
         let log = LogBuffer::new(&loaded.name, limits);
-        let (stdout, stderr) = (
-            Tail::new(limits.stderr_bytes_max),
-            Tail::new(limits.stderr_bytes_max),
-        );
-        let mut store = connector_store(
-            &loaded.engine.wasm,
-            limits,
-            outbound,
-            &log,
-            &stdout,
-            &stderr,
-        );
+        let (stdout, stderr) =
+            (Tail::new(limits.stderr_bytes_max), Tail::new(limits.stderr_bytes_max));
+        let mut store =
+            connector_store(&loaded.engine.wasm, limits, outbound, &log, &stdout, &stderr);
         store.data_mut().guard.begin(budget);
         store.set_epoch_deadline(1);
         let started = tokio::time::timeout(budget.wall, code.start(&mut store)).await;
@@ -76,19 +68,11 @@ impl ConnectorSession {
             Ok(Ok(calls)) => calls,
             Ok(Err(error)) => return Err(start_error(&error, limits, budget, stderr.take())),
             Err(_) => {
-                return Err(Error::WallClock {
-                    millis: millis(budget.wall),
-                });
+                return Err(Error::WallClock { millis: millis(budget.wall) });
             }
         };
         let running = Some(Running { store, calls });
-        Ok(ConnectorSession {
-            loaded: loaded.clone(),
-            running,
-            log,
-            stdout,
-            stderr,
-        })
+        Ok(ConnectorSession { loaded: loaded.clone(), running, log, stdout, stderr })
     }
 
     pub fn plugin(&self) -> &Arc<Loaded> {
@@ -102,9 +86,7 @@ impl ConnectorSession {
 
     /// Bytes of linear memory in use; none after the end.
     pub fn memory_bytes(&self) -> Option<usize> {
-        self.running
-            .as_ref()
-            .map(|running| running.store.data().guard.memory_bytes())
+        self.running.as_ref().map(|running| running.store.data().guard.memory_bytes())
     }
 
     /// One cheap authenticated request.
@@ -124,19 +106,12 @@ impl ConnectorSession {
     ) -> Result<RemotePage, Error> {
         let (mut running, budget) = self.begin()?;
         let limits = self.loaded.limits();
-        let call = running
-            .calls
-            .fetch_page(&mut running.store, context, request, limits);
+        let call = running.calls.fetch_page(&mut running.store, context, request, limits);
         let outcome = tokio::time::timeout(budget.wall, call).await;
-        let page = self
-            .finish(running, budget, outcome)?
-            .map_err(Error::Guest)?;
+        let page = self.finish(running, budget, outcome)?.map_err(Error::Guest)?;
         let limits = self.loaded.limits();
         let records_max = request.records_max.min(limits.records_per_page_max);
-        page.check(&Bounds {
-            limits,
-            records_max: records_max.try_into().unwrap_or(usize::MAX),
-        })
+        page.check(&Bounds { limits, records_max: records_max.try_into().unwrap_or(usize::MAX) })
     }
 
     /// The records with these ids, at most [`IDS_PER_CALL_MAX`]; one that is missing in the page does not exist there.
@@ -154,23 +129,13 @@ impl ConnectorSession {
         }
         let (mut running, budget) = self.begin()?;
         let limits = self.loaded.limits();
-        let call = running
-            .calls
-            .by_ids(&mut running.store, context, entity, ids, limits);
+        let call = running.calls.by_ids(&mut running.store, context, entity, ids, limits);
         let outcome = tokio::time::timeout(budget.wall, call).await;
-        let page = self
-            .finish(running, budget, outcome)?
-            .map_err(Error::Guest)?;
-        let page = page.check(&Bounds {
-            limits: self.loaded.limits(),
-            records_max: ids.len(),
-        })?;
+        let page = self.finish(running, budget, outcome)?.map_err(Error::Guest)?;
+        let page = page.check(&Bounds { limits: self.loaded.limits(), records_max: ids.len() })?;
         match page.rows.iter().find(|row| !ids.contains(&row.id)) {
             None => Ok(page),
-            Some(row) => Err(Error::BadAnswer(format!(
-                "the id `{}` was not asked for",
-                row.id
-            ))),
+            Some(row) => Err(Error::BadAnswer(format!("the id `{}` was not asked for", row.id))),
         }
     }
 
@@ -203,15 +168,10 @@ impl ConnectorSession {
                 self.running = Some(running);
                 Ok(answer)
             }
-            Ok(Err(error)) => Err(classify(
-                &error,
-                self.loaded.limits(),
-                budget.cpu_millis,
-                stderr,
-            )),
-            Err(_) => Err(Error::WallClock {
-                millis: millis(budget.wall),
-            }),
+            Ok(Err(error)) => {
+                Err(classify(&error, self.loaded.limits(), budget.cpu_millis, stderr))
+            }
+            Err(_) => Err(Error::WallClock { millis: millis(budget.wall) }),
         }
     }
 }
@@ -224,9 +184,7 @@ pub struct StrategySession {
 impl StrategySession {
     pub fn open(loaded: &Arc<Loaded>) -> Result<StrategySession, Error> {
         match &loaded.code {
-            Code::Strategy(_) => Ok(StrategySession {
-                loaded: loaded.clone(),
-            }),
+            Code::Strategy(_) => Ok(StrategySession { loaded: loaded.clone() }),
             Code::Connector(_) => Err(Error::NoAbility("syncline:plugin/resolve")),
         }
     }
@@ -257,9 +215,7 @@ impl StrategySession {
         match tokio::time::timeout(budget.wall, call).await {
             Ok(Ok(answer)) => answer.map_err(Error::BadAnswer),
             Ok(Err(error)) => Err(classify(&error, limits, budget.cpu_millis, String::new())),
-            Err(_) => Err(Error::WallClock {
-                millis: millis(budget.wall),
-            }),
+            Err(_) => Err(Error::WallClock { millis: millis(budget.wall) }),
         }
     }
 }
@@ -293,9 +249,7 @@ pub(super) async fn describe(
     match outcome {
         Ok(Ok(manifest)) => Ok(manifest),
         Ok(Err(error)) => Err(classify(&error, limits, budget.cpu_millis, stderr.take())),
-        Err(_) => Err(Error::WallClock {
-            millis: millis(budget.wall),
-        }),
+        Err(_) => Err(Error::WallClock { millis: millis(budget.wall) }),
     }
 }
 
@@ -344,10 +298,7 @@ fn strategy_store(
 /// again at once.
 fn next_tick(guard: &mut Guard) -> wasmtime::Result<UpdateDeadline> {
     match guard.tick() {
-        Ok(()) => Ok(UpdateDeadline::YieldCustom(
-            1,
-            Box::pin(tokio::task::yield_now()),
-        )),
+        Ok(()) => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
         Err(breach) => Err(wasmtime::Error::new::<Breach>(breach)),
     }
 }

@@ -45,9 +45,10 @@ pub(super) fn choose(all: &[Job], caps: Caps, now: i64) -> Option<usize> {
         job.state == JobState::Pending && job.due_at <= now && fits(job, &running, caps)
     };
     let pending: Vec<(usize, &Job)> = all.iter().enumerate().collect();
-    let best = pending.iter().filter(may_run).min_by_key(|(_, job)| {
-        (priority(job.trigger), of_org(job.org_no), job.due_at, job.id)
-    });
+    let best = pending
+        .iter()
+        .filter(may_run)
+        .min_by_key(|(_, job)| (priority(job.trigger), of_org(job.org_no), job.due_at, job.id));
     best.map(|(index, _)| *index)
 }
 

@@ -46,10 +46,10 @@ pub fn enqueue(txn: &Txn, request: Request) -> Result<Enqueued, store::Error> {
         return join(txn, pending, request);
     }
     let run_id = runs::next_id(txn)?;
-    let kind =
-        JobKind::Sync { requests: request.requests.clone(), dry_run: request.dry_run };
+    let kind = JobKind::Sync { requests: request.requests.clone(), dry_run: request.dry_run };
     let entities = request.requests.iter().map(|request| request.entity.clone()).collect();
-    let job = new_job(txn, &request.connection, run_id, kind, entities, request.trigger, request.now)?;
+    let job =
+        new_job(txn, &request.connection, run_id, kind, entities, request.trigger, request.now)?;
     runs::put(txn, request.connection.org_no, &new_run(run_id, &request))?;
     Ok(Enqueued { run: run_id, job, joined: false })
 }

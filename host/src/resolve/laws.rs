@@ -58,22 +58,9 @@ pub fn check(decide: &mut Decide<'_>, cases: Cases) -> Result<(), Broken> {
     let mut batch = 0;
     while done < cases.conflicts {
         let size = random.below(BATCH_MAX) + 1;
-        let conflicts: Vec<_> = (0..size)
-            .map(|_| conflict(&mut random, &normalizer))
-            .collect();
-        check_batch(
-            decide,
-            &conflicts,
-            &normalizer,
-            &mut random,
-            cases.values_declared,
-        )
-        .map_err(|(law, message)| Broken {
-            law,
-            seed: cases.seed,
-            batch,
-            message,
-        })?;
+        let conflicts: Vec<_> = (0..size).map(|_| conflict(&mut random, &normalizer)).collect();
+        check_batch(decide, &conflicts, &normalizer, &mut random, cases.values_declared)
+            .map_err(|(law, message)| Broken { law, seed: cases.seed, batch, message })?;
         done += size;
         batch += 1;
     }
@@ -94,10 +81,7 @@ fn check_batch(
         return Err((Law::OnlyOffered, refused.to_string()));
     }
     if decide(conflicts) != decisions {
-        return Err((
-            Law::Deterministic,
-            "the same batch got another answer".to_owned(),
-        ));
+        return Err((Law::Deterministic, "the same batch got another answer".to_owned()));
     }
     order_independent(decide, conflicts, &decisions, random)?;
     for (conflict, resolved) in conflicts.iter().zip(checked.iter().flatten()) {
@@ -122,19 +106,13 @@ fn order_independent(
     // In two parts, so that places and neighbors both change.
     let (first, second) = shuffled.split_at(shuffled.len() / 2);
     for part in [first, second] {
-        let asked: Vec<Conflict> = part
-            .iter()
-            .map(|(conflict, _)| (*conflict).clone())
-            .collect();
+        let asked: Vec<Conflict> = part.iter().map(|(conflict, _)| (*conflict).clone()).collect();
         if asked.is_empty() {
             continue;
         }
         let answered = decide(&asked);
         let same = answered.len() == part.len()
-            && answered
-                .iter()
-                .zip(part)
-                .all(|(answer, (_, expected))| answer == *expected);
+            && answered.iter().zip(part).all(|(answer, (_, expected))| answer == *expected);
         if !same {
             let message = "the same conflicts in another order or company got other answers";
             return Err((Law::OrderIndependent, message.to_owned()));
@@ -163,22 +141,13 @@ fn idempotent(
     if stays {
         return Ok(());
     }
-    let message = format!(
-        "asked about its own result for `{}`, it decides otherwise",
-        again.field
-    );
+    let message = format!("asked about its own result for `{}`, it decides otherwise", again.field);
     Err((Law::Idempotent, message))
 }
 
 fn outcome(conflict: &Conflict, normalizer: &Normalizer) -> FieldOutcome {
     let (local, remote) = (&conflict.local.value, &conflict.remote.value);
-    three_way(
-        normalizer,
-        conflict.field_type,
-        &conflict.base,
-        local,
-        remote,
-    )
+    three_way(normalizer, conflict.field_type, &conflict.base, local, remote)
 }
 
 /// A field on which three values can differ, with values to choose from.
@@ -186,66 +155,20 @@ const FIELDS: [(&str, FieldType, [&str; 5]); 9] = [
     (
         "lastName",
         FieldType::Text,
-        [
-            "Ó Súilleabháin",
-            "O'Brien",
-            "McCarthy",
-            "ni Bhriain",
-            "\u{1f3d0}",
-        ],
+        ["Ó Súilleabháin", "O'Brien", "McCarthy", "ni Bhriain", "\u{1f3d0}"],
     ),
-    (
-        "email",
-        FieldType::Email,
-        ["a@x.ie", "B@x.ie", "no address", "ü@x.ie", "c@y.com"],
-    ),
-    (
-        "phone",
-        FieldType::Phone,
-        [
-            "087 123 4567",
-            "+44 20 7946 0958",
-            "none",
-            "01 2345678",
-            "5",
-        ],
-    ),
-    (
-        "born",
-        FieldType::Date,
-        ["2010-02-28", "2012-02-29", "2010-02-31", "1999-12-31", "x"],
-    ),
+    ("email", FieldType::Email, ["a@x.ie", "B@x.ie", "no address", "ü@x.ie", "c@y.com"]),
+    ("phone", FieldType::Phone, ["087 123 4567", "+44 20 7946 0958", "none", "01 2345678", "5"]),
+    ("born", FieldType::Date, ["2010-02-28", "2012-02-29", "2010-02-31", "1999-12-31", "x"]),
     (
         "seen",
         FieldType::Instant,
-        [
-            "2026-02-28T10:00:00Z",
-            "2026-02-28T10:00:00+01:00",
-            "1999-12-31T23:59:60Z",
-            "x",
-            "0",
-        ],
+        ["2026-02-28T10:00:00Z", "2026-02-28T10:00:00+01:00", "1999-12-31T23:59:60Z", "x", "0"],
     ),
-    (
-        "total",
-        FieldType::Decimal,
-        ["29.30", "-0.01", "1e3", "99999999999999999999.99", "x"],
-    ),
-    (
-        "count",
-        FieldType::Integer,
-        ["1", "-7", "9223372036854775808", "many", "0"],
-    ),
-    (
-        "player",
-        FieldType::Boolean,
-        ["true", "no", "maybe", "FALSE", "y"],
-    ),
-    (
-        "lines",
-        FieldType::Json,
-        ["[]", r#"{"a":1}"#, r#"[{"a":"é"}]"#, "{broken", "3"],
-    ),
+    ("total", FieldType::Decimal, ["29.30", "-0.01", "1e3", "99999999999999999999.99", "x"]),
+    ("count", FieldType::Integer, ["1", "-7", "9223372036854775808", "many", "0"]),
+    ("player", FieldType::Boolean, ["true", "no", "maybe", "FALSE", "y"]),
+    ("lines", FieldType::Json, ["[]", r#"{"a":1}"#, r#"[{"a":"é"}]"#, "{broken", "3"]),
 ];
 
 const TIMES: [Option<&str>; 8] = [
@@ -286,9 +209,7 @@ fn side(random: &mut Random, texts: &[&str; 5], field_type: FieldType) -> Side {
     Side {
         value: value(random, texts, field_type),
         modified_at: random.pick(&TIMES).map(str::to_owned),
-        modified_by: random
-            .pick(&[None, Some("person"), Some("system")])
-            .map(str::to_owned),
+        modified_by: random.pick(&[None, Some("person"), Some("system")]).map(str::to_owned),
     }
 }
 

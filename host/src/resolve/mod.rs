@@ -32,10 +32,7 @@ pub enum Refused {
     )]
     UndeclaredValue { field: String },
     #[error("the strategy's value for `{field}` {problem}")]
-    WrongType {
-        field: String,
-        problem: &'static str,
-    },
+    WrongType { field: String, problem: &'static str },
     #[error("the strategy's value for `{field}` is larger than {VALUE_BYTES_MAX} bytes")]
     TooLarge { field: String },
 }
@@ -65,10 +62,7 @@ pub fn check(
     values_declared: bool,
 ) -> Result<Vec<Result<Resolved, Refused>>, Error> {
     if conflicts.len() != decisions.len() {
-        return Err(Error::WrongLength {
-            expected: conflicts.len(),
-            found: decisions.len(),
-        });
+        return Err(Error::WrongLength { expected: conflicts.len(), found: decisions.len() });
     }
     let pairs = conflicts.iter().zip(decisions).enumerate();
     Ok(pairs
@@ -91,25 +85,15 @@ fn check_one(
         }
         Choice::Hold => None,
     };
-    let writes_local = resolved_value
-        .as_ref()
-        .is_some_and(|resolved| *resolved != conflict.local.value);
-    let new_base = resolved_value
-        .is_some()
-        .then(|| conflict.remote.value.clone());
+    let writes_local =
+        resolved_value.as_ref().is_some_and(|resolved| *resolved != conflict.local.value);
+    let new_base = resolved_value.is_some().then(|| conflict.remote.value.clone());
     let mut note = decision.note;
     if let Some((end, _)) = note.char_indices().nth(NOTE_CHARS_MAX) {
         note.truncate(end);
     }
     let choice = decision.choice;
-    Ok(Resolved {
-        conflict: at,
-        choice,
-        resolved_value,
-        writes_local,
-        new_base,
-        note,
-    })
+    Ok(Resolved { conflict: at, choice, resolved_value, writes_local, new_base, note })
 }
 
 /// Also for a value that a person chose: there `values_declared` is true.
@@ -121,10 +105,7 @@ fn check_value(conflict: &Conflict, value: &Value, values_declared: bool) -> Res
     let len = match value {
         Value::Text(text) | Value::Json(text) => text.len(),
         Value::Absent => {
-            return Err(Refused::WrongType {
-                field: field(),
-                problem: "is absent",
-            });
+            return Err(Refused::WrongType { field: field(), problem: "is absent" });
         }
         Value::Null | Value::Bool(_) | Value::Int(_) => 0,
     };
@@ -132,10 +113,7 @@ fn check_value(conflict: &Conflict, value: &Value, values_declared: bool) -> Res
         return Err(Refused::TooLarge { field: field() });
     }
     match normalize::type_problem(conflict.field_type, value) {
-        Some(problem) => Err(Refused::WrongType {
-            field: field(),
-            problem,
-        }),
+        Some(problem) => Err(Refused::WrongType { field: field(), problem }),
         None => Ok(()),
     }
 }

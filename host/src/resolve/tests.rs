@@ -12,10 +12,7 @@ fn text(text: &str) -> Value {
 }
 
 fn conflict(field_type: FieldType) -> Conflict {
-    let side = |value| Side {
-        value: text(value),
-        ..Side::default()
-    };
+    let side = |value| Side { value: text(value), ..Side::default() };
     Conflict {
         entity: "member".into(),
         field: "email".into(),
@@ -28,16 +25,11 @@ fn conflict(field_type: FieldType) -> Conflict {
 }
 
 fn decision(choice: Choice) -> Decision {
-    Decision {
-        choice,
-        note: "because".into(),
-    }
+    Decision { choice, note: "because".into() }
 }
 
 fn one(field_type: FieldType, choice: Choice, declared: bool) -> Result<Resolved, Refused> {
-    check(&[conflict(field_type)], vec![decision(choice)], declared)
-        .unwrap()
-        .remove(0)
+    check(&[conflict(field_type)], vec![decision(choice)], declared).unwrap().remove(0)
 }
 
 #[track_caller]
@@ -57,18 +49,8 @@ fn check_resolved(choice: Choice, resolved: Option<&str>, writes_local: bool, ba
 fn each_choice_says_what_is_written_and_what_becomes_the_base() {
     check_resolved(Choice::Remote, Some("theirs"), true, Some("theirs"));
     check_resolved(Choice::Local, Some("ours"), false, Some("theirs"));
-    check_resolved(
-        Choice::Value(text("both")),
-        Some("both"),
-        true,
-        Some("theirs"),
-    );
-    check_resolved(
-        Choice::Value(text("ours")),
-        Some("ours"),
-        false,
-        Some("theirs"),
-    );
+    check_resolved(Choice::Value(text("both")), Some("both"), true, Some("theirs"));
+    check_resolved(Choice::Value(text("ours")), Some("ours"), false, Some("theirs"));
     check_resolved(Choice::Hold, None, false, None);
 }
 
@@ -81,11 +63,8 @@ fn a_resolved_conflict_does_not_return_until_the_remote_changes() {
         let outcome =
             |remote: &str| three_way(&normalizer, FieldType::Text, &base, &local, &text(remote));
         assert_ne!(outcome("theirs"), FieldOutcome::Conflict);
-        let again = if local == text("theirs") {
-            FieldOutcome::TakeRemote
-        } else {
-            FieldOutcome::Conflict
-        };
+        let again =
+            if local == text("theirs") { FieldOutcome::TakeRemote } else { FieldOutcome::Conflict };
         assert_eq!(outcome("theirs, again"), again);
     }
 }
@@ -112,10 +91,7 @@ fn values_must_be_declared_and_of_the_fields_type() {
     assert!(wrong(FieldType::Text, Value::Json("{}".into())));
     assert!(wrong(FieldType::Json, Value::Json("{".into())));
     let large = text(&"x".repeat(VALUE_BYTES_MAX + 1));
-    assert!(matches!(
-        refused(FieldType::Text, large),
-        Refused::TooLarge { .. }
-    ));
+    assert!(matches!(refused(FieldType::Text, large), Refused::TooLarge { .. }));
     assert!(one(FieldType::Date, Choice::Value(text("2010-02-28")), true).is_ok());
     assert!(one(FieldType::Date, Choice::Value(Value::Null), true).is_ok());
 }
@@ -132,15 +108,9 @@ fn one_refused_decision_leaves_the_others() {
 #[test]
 fn long_notes_are_cut_at_a_letter() {
     let note = "é".repeat(NOTE_CHARS_MAX + 1);
-    let answer = vec![Decision {
-        choice: Choice::Hold,
-        note,
-    }];
+    let answer = vec![Decision { choice: Choice::Hold, note }];
     let checked = check(&[conflict(FieldType::Text)], answer, false).unwrap();
-    assert_eq!(
-        checked[0].as_ref().unwrap().note,
-        "é".repeat(NOTE_CHARS_MAX)
-    );
+    assert_eq!(checked[0].as_ref().unwrap().note, "é".repeat(NOTE_CHARS_MAX));
 }
 
 fn tie(conflict: &Conflict) -> Choice {
@@ -158,11 +128,7 @@ fn merge(conflict: &Conflict) -> Choice {
 }
 
 fn newest(conflict: &Conflict) -> Choice {
-    let time = |side: &Side| {
-        side.modified_at
-            .as_deref()
-            .and_then(normalize::time::instant)
-    };
+    let time = |side: &Side| side.modified_at.as_deref().and_then(normalize::time::instant);
     match (time(&conflict.remote), time(&conflict.local)) {
         (Some(remote), Some(local)) if remote > local => Choice::Remote,
         (Some(remote), Some(local)) if remote < local => Choice::Local,
@@ -175,14 +141,7 @@ fn check_laws(
     conflicts: u64,
     mut decide: impl FnMut(&[Conflict]) -> Vec<Decision>,
 ) -> Result<(), Broken> {
-    laws::check(
-        &mut decide,
-        Cases {
-            seed: test_seed::seed(),
-            conflicts,
-            values_declared,
-        },
-    )
+    laws::check(&mut decide, Cases { seed: test_seed::seed(), conflicts, values_declared })
 }
 
 #[test]
@@ -224,43 +183,24 @@ fn check_broken(law: Law, values_declared: bool, decide: impl FnMut(&[Conflict])
 }
 
 fn each(choose: impl Fn(&Conflict) -> Choice) -> impl FnMut(&[Conflict]) -> Vec<Decision> {
-    move |batch| {
-        batch
-            .iter()
-            .map(|conflict| decision(choose(conflict)))
-            .collect()
-    }
+    move |batch| batch.iter().map(|conflict| decision(choose(conflict))).collect()
 }
 
 #[test]
 fn a_strategy_that_skips_conflicts_is_not_total() {
     check_broken(Law::Total, false, |_| vec![]);
     check_broken(Law::Total, false, |batch| {
-        let known = batch
-            .iter()
-            .filter(|conflict| conflict.field_type != FieldType::Json);
+        let known = batch.iter().filter(|conflict| conflict.field_type != FieldType::Json);
         known.map(|_| decision(Choice::Remote)).collect()
     });
 }
 
 #[test]
 fn a_strategy_that_invents_values_is_refused() {
-    check_broken(
-        Law::OnlyOffered,
-        false,
-        each(|_| Choice::Value(text("mine"))),
-    );
+    check_broken(Law::OnlyOffered, false, each(|_| Choice::Value(text("mine"))));
     // Declared, but only right for some types.
-    check_broken(
-        Law::OnlyOffered,
-        true,
-        each(|_| Choice::Value(text("mine"))),
-    );
-    check_broken(
-        Law::OnlyOffered,
-        true,
-        each(|_| Choice::Value(Value::Absent)),
-    );
+    check_broken(Law::OnlyOffered, true, each(|_| Choice::Value(text("mine"))));
+    check_broken(Law::OnlyOffered, true, each(|_| Choice::Value(Value::Absent)));
 }
 
 #[test]
@@ -268,11 +208,7 @@ fn a_strategy_with_a_memory_is_not_deterministic() {
     let calls = Cell::new(0);
     check_broken(Law::Deterministic, false, |batch| {
         calls.set(calls.get() + 1);
-        let choice = if calls.get() % 2 == 0 {
-            Choice::Remote
-        } else {
-            Choice::Local
-        };
+        let choice = if calls.get() % 2 == 0 { Choice::Remote } else { Choice::Local };
         vec![decision(choice); batch.len()]
     });
 }
@@ -281,20 +217,12 @@ fn a_strategy_with_a_memory_is_not_deterministic() {
 fn a_strategy_that_looks_at_places_or_neighbors_depends_on_order() {
     check_broken(Law::OrderIndependent, false, |batch| {
         let choice = |at: usize| {
-            if at == 0 {
-                Choice::Local
-            } else {
-                Choice::Remote
-            }
+            if at == 0 { Choice::Local } else { Choice::Remote }
         };
         (0..batch.len()).map(|at| decision(choice(at))).collect()
     });
     check_broken(Law::OrderIndependent, false, |batch| {
-        let choice = if batch.len() > 20 {
-            Choice::Hold
-        } else {
-            Choice::Remote
-        };
+        let choice = if batch.len() > 20 { Choice::Hold } else { Choice::Remote };
         vec![decision(choice); batch.len()]
     });
 }
@@ -303,10 +231,7 @@ fn a_strategy_that_looks_at_places_or_neighbors_depends_on_order() {
 fn a_strategy_that_grows_its_own_result_is_not_idempotent() {
     let append = |conflict: &Conflict| match conflict.field_type {
         FieldType::Text => {
-            let (local, remote) = (
-                conflict.local.value.display(),
-                conflict.remote.value.display(),
-            );
+            let (local, remote) = (conflict.local.value.display(), conflict.remote.value.display());
             Choice::Value(text(&format!("{local} {remote}!")))
         }
         _ => Choice::Remote,
@@ -322,15 +247,7 @@ fn the_same_seed_tries_the_same_conflicts() {
             asked.extend_from_slice(batch);
             vec![decision(Choice::Hold); batch.len()]
         };
-        laws::check(
-            &mut decide,
-            Cases {
-                seed,
-                conflicts: 500,
-                values_declared: false,
-            },
-        )
-        .unwrap();
+        laws::check(&mut decide, Cases { seed, conflicts: 500, values_declared: false }).unwrap();
         asked
     };
     assert_eq!(asked(1), asked(1));

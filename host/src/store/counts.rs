@@ -26,7 +26,7 @@ pub fn get(
     entity: EntityNo,
 ) -> Result<Counts, Error> {
     read.get_row(COUNTS, key(org, connection, entity).bytes())?
-        .map_or(Ok(Counts::default()), |row| rows::from_binary(COUNTS, &row))
+        .map_or_else(|| Ok(Counts::default()), |row| rows::from_binary(COUNTS, &row))
 }
 
 pub(crate) fn add(

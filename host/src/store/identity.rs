@@ -71,7 +71,7 @@ pub fn find(
 
 pub fn rules(read: &dyn Read, org: OrgNo, entity: EntityNo) -> Result<Rules, Error> {
     read.get_row(MATCH_RULES, Key::org(org).entity(entity).bytes())?
-        .map_or(Ok(Rules::default()), |row| rows::from_json(MATCH_RULES, &row))
+        .map_or_else(|| Ok(Rules::default()), |row| rows::from_json(MATCH_RULES, &row))
 }
 
 /// Makes the index cover `wanted` besides what it covers already; records that exist are indexed now, once.

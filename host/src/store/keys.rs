@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn byte_order_is_the_order_of_the_parts() {
         let key = |n: u32, text: &str, m: u64| Key::new().u32(n).text(text).u64(m);
-        let ordered = [key(1, "a", 9), key(1, "ab", 1), key(1, "b", 0), key(2, "", 0), key(256, "", 1)];
+        let ordered =
+            [key(1, "a", 9), key(1, "ab", 1), key(1, "b", 0), key(2, "", 0), key(256, "", 1)];
         for pair in ordered.windows(2) {
             assert!(pair[0].bytes() < pair[1].bytes(), "{pair:?}");
         }

@@ -41,7 +41,12 @@ impl Link {
     }
 
     /// The base of the field at `position` of the record; none where the two sides never agreed on one.
-    pub fn base<'a>(&'a self, covered: &Shape, record: &'a Record, position: usize) -> Option<&'a Value> {
+    pub fn base<'a>(
+        &'a self,
+        covered: &Shape,
+        record: &'a Record,
+        position: usize,
+    ) -> Option<&'a Value> {
         let name = record.shape.get(position)?;
         if !covered.contains(name) {
             return None;
@@ -71,7 +76,12 @@ fn prefix(org: OrgNo, connection: ConnectionId, entity: EntityNo) -> Key {
     Key::org(org).u32(connection.0).entity(entity)
 }
 
-pub(crate) fn key(org: OrgNo, connection: ConnectionId, entity: EntityNo, external_id: &str) -> Key {
+pub(crate) fn key(
+    org: OrgNo,
+    connection: ConnectionId,
+    entity: EntityNo,
+    external_id: &str,
+) -> Key {
     prefix(org, connection, entity).text(external_id)
 }
 
@@ -139,8 +149,7 @@ pub fn get_sorted(
     // A page that is spread over a large table is cheaper to look up id by id.
     let walk_max = external_ids.len() * 8;
     let (mut at, mut walked, mut failed) = (0, 0, None);
-    let (lower, upper) =
-        (key(org, connection, entity, first), key(org, connection, entity, last));
+    let (lower, upper) = (key(org, connection, entity, first), key(org, connection, entity, last));
     let skip = prefix(org, connection, entity).len();
     let bounds = (Bound::Included(lower.bytes()), Bound::Included(upper.bytes()));
     read.scan_rows(LINKS, bounds, false, &mut |key, row| {
@@ -160,7 +169,11 @@ pub fn get_sorted(
             at += 1;
         }
         walked += 1;
-        if failed.is_some() || walked >= walk_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if failed.is_some() || walked >= walk_max {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })?;
     if let Some(error) = failed {
         return Err(error);
@@ -206,7 +219,10 @@ pub(crate) fn keep_bases(
     own: Option<ConnectionId>,
 ) -> Result<(), Error> {
     let changed: Vec<usize> = (0..after.shape.len())
-        .filter(|at| before.values.get(*at).unwrap_or(&Value::Absent) != after.values.get(*at).unwrap_or(&Value::Absent))
+        .filter(|at| {
+            before.values.get(*at).unwrap_or(&Value::Absent)
+                != after.values.get(*at).unwrap_or(&Value::Absent)
+        })
         .collect();
     if changed.is_empty() {
         return Ok(());

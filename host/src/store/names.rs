@@ -28,16 +28,17 @@ impl Names {
     pub(crate) fn load(read: &Snapshot, table: Table) -> Result<Names, Error> {
         let mut known = Known::default();
         let mut failed = None;
-        scan_prefix(read, table, &Key::new(), &mut |key, value| {
-            match (Parts(key).u32(), rows::from_binary::<Vec<String>>(table, value)) {
-                (Some(number), Ok(names)) => {
-                    known.insert(number, shape(&names));
-                    ControlFlow::Continue(())
-                }
-                (_, result) => {
-                    failed = Some(result.err().unwrap_or_else(|| rows::corrupt(table, &"bad key")));
-                    ControlFlow::Break(())
-                }
+        scan_prefix(read, table, &Key::new(), &mut |key, value| match (
+            Parts(key).u32(),
+            rows::from_binary::<Vec<String>>(table, value),
+        ) {
+            (Some(number), Ok(names)) => {
+                known.insert(number, shape(&names));
+                ControlFlow::Continue(())
+            }
+            (_, result) => {
+                failed = Some(result.err().unwrap_or_else(|| rows::corrupt(table, &"bad key")));
+                ControlFlow::Break(())
             }
         })?;
         match failed {

@@ -159,10 +159,8 @@ fn decode(store: &Store, id: RecordId, row: &[u8]) -> Result<Record, Error> {
     let mut values = decode_values(values)?;
     let shape = store.shapes().get(head.shape)?;
     values.resize(shape.len(), Value::Absent);
-    let link = |(connection, external_id)| LinkRef {
-        connection: ConnectionId(connection),
-        external_id,
-    };
+    let link =
+        |(connection, external_id)| LinkRef { connection: ConnectionId(connection), external_id };
     Ok(Record {
         id,
         entity: store.entity_name(id.entity())?,

@@ -8,8 +8,8 @@ use super::tables::{
     SYNC_KEYS, Table,
 };
 use super::{Error, meta, rows};
-use crate::model::run::Run;
 use crate::model::ids::JobId;
+use crate::model::run::Run;
 use crate::model::{OrgNo, RecordId, RunId, Value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -99,12 +99,7 @@ pub fn idempotent(read: &dyn Read, org: OrgNo, key: &str) -> Result<Option<Idemp
     row.map(|row| rows::from_json(SYNC_KEYS, &row)).transpose()
 }
 
-pub fn put_idempotent(
-    txn: &Txn,
-    org: OrgNo,
-    key: &str,
-    seen: &Idempotent,
-) -> Result<(), Error> {
+pub fn put_idempotent(txn: &Txn, org: OrgNo, key: &str, seen: &Idempotent) -> Result<(), Error> {
     txn.put(SYNC_KEYS, Key::org(org).text(key).bytes(), &rows::to_json(seen)?)
 }
 

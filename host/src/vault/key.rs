@@ -67,10 +67,7 @@ impl MasterKey {
         let text = Zeroizing::new(format!("{FILE_HEAD}{}\n", key.line().as_str()));
         write_new(path, text.as_bytes()).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => Error::KeyExists(path.to_owned()),
-            _ => Error::KeyFile {
-                path: path.to_owned(),
-                source,
-            },
+            _ => Error::KeyFile { path: path.to_owned(), source },
         })?;
         Ok(key)
     }
@@ -81,24 +78,16 @@ impl MasterKey {
         let metadata = file.metadata().map_err(|error| failed(path, error))?;
         let mode = metadata.mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(Error::KeyExposed {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(Error::KeyExposed { path: path.to_owned(), mode });
         }
         read(path, file)
     }
 
     /// The key in the line form, for example from the environment. `origin` is where the text came from, for errors.
     pub fn parse(text: &str, origin: &str) -> Result<MasterKey, Error> {
-        let malformed = |reason| Error::KeyMalformed {
-            origin: origin.to_owned(),
-            reason,
-        };
-        let mut lines = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let malformed = |reason| Error::KeyMalformed { origin: origin.to_owned(), reason };
+        let mut lines =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let line = lines.next().ok_or_else(|| malformed("it is empty"))?;
         if lines.next().is_some() {
             return Err(malformed("it has more than one line"));
@@ -132,16 +121,10 @@ impl MasterKey {
     }
 
     fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> MasterKey {
-        let digest = Sha256::new()
-            .chain_update(b"syncline key id")
-            .chain_update(*bytes)
-            .finalize();
+        let digest = Sha256::new().chain_update(b"syncline key id").chain_update(*bytes).finalize();
         let mut id = [0; 8];
         id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        MasterKey {
-            id: KeyId(id),
-            bytes,
-        }
+        MasterKey { id: KeyId(id), bytes }
     }
 
     fn line(&self) -> Zeroizing<String> {
@@ -199,48 +182,31 @@ fn open(path: &Path) -> Result<File, Error> {
 
 fn read(path: &Path, file: File) -> Result<MasterKey, Error> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(path, error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(path, error))?;
     let origin = path.display().to_string();
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Error::KeyMalformed {
-            origin,
-            reason: "it is larger than 4 KiB",
-        });
+        return Err(Error::KeyMalformed { origin, reason: "it is larger than 4 KiB" });
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => MasterKey::parse(text, &origin),
-        Err(_) => Err(Error::KeyMalformed {
-            origin,
-            reason: "it is not text",
-        }),
+        Err(_) => Err(Error::KeyMalformed { origin, reason: "it is not text" }),
     }
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(error) = written {
         // Half a key would be refused for ever; this attempt made the file, so it may take it away.
         let _ = std::fs::remove_file(path);
         return Err(error);
     }
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn failed(path: &Path, source: io::Error) -> Error {
-    Error::KeyFile {
-        path: path.to_owned(),
-        source,
-    }
+    Error::KeyFile { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -281,10 +247,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o660, 0o610, 0o777] {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
             let text = MasterKey::load(&path).unwrap_err().to_string();
-            assert!(
-                text.contains("chmod 600") && text.contains(&format!("{mode:03o}")),
-                "{text}"
-            );
+            assert!(text.contains("chmod 600") && text.contains(&format!("{mode:03o}")), "{text}");
         }
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o400)).unwrap();
         MasterKey::load(&path).unwrap();
@@ -304,24 +267,15 @@ mod tests {
         let id = key.id();
         check("", "empty");
         check("# only a comment\n\n", "empty");
-        check(
-            &format!("{}\n{}", line.as_str(), line.as_str()),
-            "more than one line",
-        );
+        check(&format!("{}\n{}", line.as_str(), line.as_str()), "more than one line");
         check("CANARY", "another form");
         check(&format!("syncline-key-2.{id}.{secret}"), "another form");
         check(&format!("{}.x", line.as_str()), "another form");
         check(&format!("{front}.CANARY"), "32 bytes");
         check(&format!("{front}.{}", &secret[..42]), "32 bytes");
         check(&format!("{front}.{secret}AAAA"), "32 bytes");
-        check(
-            &format!("{front}.{}", "A".repeat(43)),
-            "do not belong together",
-        );
-        check(
-            &format!("{FORM}.0000000000000000.{secret}"),
-            "do not belong together",
-        );
+        check(&format!("{front}.{}", "A".repeat(43)), "do not belong together");
+        check(&format!("{FORM}.0000000000000000.{secret}"), "do not belong together");
         MasterKey::parse(&format!("# head\r\n\r\n  {}  \r\n", line.as_str()), "test").unwrap();
     }
 

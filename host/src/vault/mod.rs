@@ -31,15 +31,9 @@ pub enum Error {
         "{origin} does not hold a master key: {reason}; expected one line of the form \
          `syncline-key-1.<key id>.<key>`"
     )]
-    KeyMalformed {
-        origin: String,
-        reason: &'static str,
-    },
+    KeyMalformed { origin: String, reason: &'static str },
     #[error("the key file {path} cannot be used: {source}", path = path.display())]
-    KeyFile {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    KeyFile { path: PathBuf, source: std::io::Error },
     #[error(
         "the credentials were sealed with master key {sealed_with}, but the key in use is {in_use}; put the key \
          file {sealed_with} back in place"

@@ -33,12 +33,8 @@ const TAG_BYTES: usize = 16;
 
 /// Sealed under every master key at `init`, so that a wrong key is noticed before anything is read with it.
 const CHECK_TEXT: &[u8] = b"syncline key check";
-const CHECK_PLACE: Place<'static> = Place {
-    table: "vault",
-    organization: None,
-    row: "key-check",
-    field: "check",
-};
+const CHECK_PLACE: Place<'static> =
+    Place { table: "vault", organization: None, row: "key-check", field: "check" };
 
 /// Where a sealed value lives. It opens there and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +99,7 @@ impl Parts<'_> {
         Ok(Parts {
             key_id: KeyId(array(sealed, KEY_ID_AT)?),
             wrap_nonce: array(sealed, WRAP_NONCE_AT)?,
-            wrapped: sealed
-                .get(WRAPPED_AT..VALUE_NONCE_AT)
-                .ok_or(Error::Damaged)?,
+            wrapped: sealed.get(WRAPPED_AT..VALUE_NONCE_AT).ok_or(Error::Damaged)?,
             value_nonce: array(sealed, VALUE_NONCE_AT)?,
             value: sealed.get(VALUE_AT..).ok_or(Error::Damaged)?,
         })
@@ -129,12 +123,7 @@ impl MasterKey {
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Secret<Vec<u8>>, Error> {
         let parts = Parts::read(sealed)?;
         let data_key = self.unwrap(place, &parts)?;
-        decrypt(
-            &data_key,
-            parts.value_nonce,
-            parts.value,
-            &place.bind_value(),
-        )
+        decrypt(&data_key, parts.value_nonce, parts.value, &place.bind_value())
     }
 
     /// The same sealed value under `next` instead of this key. The value itself is neither opened nor rewritten.
@@ -159,22 +148,13 @@ impl MasterKey {
     /// Whether this is the key that the stored check value was made with; called at start, before anything else.
     pub fn verify_check(&self, stored: &[u8]) -> Result<(), Error> {
         let opened = self.open(CHECK_PLACE, stored)?;
-        if opened.expose() == CHECK_TEXT {
-            Ok(())
-        } else {
-            Err(Error::Damaged)
-        }
+        if opened.expose() == CHECK_TEXT { Ok(()) } else { Err(Error::Damaged) }
     }
 
     /// The front of a sealed value: version, key id, wrapped data key.
     fn wrap(&self, place: Place<'_>, data_key: &[u8; 32]) -> Result<Vec<u8>, Error> {
         let nonce = random::<12>()?;
-        let wrapped = encrypt(
-            self.bytes(),
-            nonce,
-            data_key,
-            &place.bind_wrapping(self.id()),
-        )?;
+        let wrapped = encrypt(self.bytes(), nonce, data_key, &place.bind_wrapping(self.id()))?;
         let mut front = Vec::with_capacity(VALUE_NONCE_AT);
         front.push(VERSION);
         front.extend_from_slice(&self.id().0);
@@ -185,10 +165,7 @@ impl MasterKey {
 
     fn unwrap(&self, place: Place<'_>, parts: &Parts<'_>) -> Result<Zeroizing<[u8; 32]>, Error> {
         if parts.key_id != self.id() {
-            return Err(Error::WrongKey {
-                sealed_with: parts.key_id,
-                in_use: self.id(),
-            });
+            return Err(Error::WrongKey { sealed_with: parts.key_id, in_use: self.id() });
         }
         let bound = place.bind_wrapping(self.id());
         let opened = decrypt(self.bytes(), parts.wrap_nonce, parts.wrapped, &bound)?;
@@ -199,9 +176,7 @@ impl MasterKey {
 fn encrypt(key: &[u8; 32], nonce: [u8; 12], msg: &[u8], aad: &[u8]) -> Result<Vec<u8>, Error> {
     let cipher = Aes256Gcm::new(key.into());
     // Fails only above 64 GiB.
-    cipher
-        .encrypt(&Nonce::from(nonce), Payload { msg, aad })
-        .map_err(|_| Error::Damaged)
+    cipher.encrypt(&Nonce::from(nonce), Payload { msg, aad }).map_err(|_| Error::Damaged)
 }
 
 fn decrypt(
@@ -216,11 +191,7 @@ fn decrypt(
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .copied()
-        .ok_or(Error::Damaged)
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(Error::Damaged)
 }
 
 #[cfg(test)]
@@ -228,12 +199,8 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
 mod tests {
     use super::*;
 
-    const PLACE: Place<'static> = Place {
-        table: "connections",
-        organization: Some("org_1"),
-        row: "conn_7",
-        field: "apiKey",
-    };
+    const PLACE: Place<'static> =
+        Place { table: "connections", organization: Some("org_1"), row: "conn_7", field: "apiKey" };
 
     fn key() -> MasterKey {
         MasterKey::generate().unwrap()
@@ -255,10 +222,7 @@ mod tests {
         let one = key.seal(PLACE, b"canary-7f3a").unwrap();
         let two = key.seal(PLACE, b"canary-7f3a").unwrap();
         assert_eq!(one[..WRAP_NONCE_AT], two[..WRAP_NONCE_AT]);
-        assert_ne!(
-            one[WRAP_NONCE_AT..WRAPPED_AT],
-            two[WRAP_NONCE_AT..WRAPPED_AT]
-        );
+        assert_ne!(one[WRAP_NONCE_AT..WRAPPED_AT], two[WRAP_NONCE_AT..WRAPPED_AT]);
         assert_ne!(one[VALUE_NONCE_AT..VALUE_AT], two[VALUE_NONCE_AT..VALUE_AT]);
         assert!(!one.windows(6).any(|window| window == b"canary"));
     }
@@ -281,26 +245,15 @@ mod tests {
             ("connections", Some("org_1"), "conn_7a", "piKey"),
         ];
         for (table, organization, row, field) in others {
-            let other = Place {
-                table,
-                organization,
-                row,
-                field,
-            };
-            assert!(
-                matches!(key.open(other, &sealed), Err(Error::Damaged)),
-                "{other:?}"
-            );
+            let other = Place { table, organization, row, field };
+            assert!(matches!(key.open(other, &sealed), Err(Error::Damaged)), "{other:?}");
         }
     }
 
     #[test]
     fn swapped_rows_are_refused_as_a_whole_and_in_halves() {
         let key = key();
-        let other = Place {
-            row: "conn_8",
-            ..PLACE
-        };
+        let other = Place { row: "conn_8", ..PLACE };
         let one = key.seal(PLACE, b"first!").unwrap();
         let two = key.seal(other, b"second").unwrap();
         assert!(key.open(PLACE, &two).is_err() && key.open(other, &one).is_err());
@@ -324,10 +277,7 @@ mod tests {
         let key = key();
         let mut sealed = key.seal(PLACE, b"canary").unwrap();
         for length in 0..sealed.len() {
-            assert!(
-                key.open(PLACE, &sealed[..length]).is_err(),
-                "{length} bytes"
-            );
+            assert!(key.open(PLACE, &sealed[..length]).is_err(), "{length} bytes");
         }
         sealed.push(0);
         assert!(key.open(PLACE, &sealed).is_err());
@@ -338,10 +288,7 @@ mod tests {
         let key = key();
         let mut sealed = key.seal(PLACE, b"canary").unwrap();
         sealed[0] = 2;
-        assert!(matches!(
-            key.open(PLACE, &sealed),
-            Err(Error::UnknownVersion(2))
-        ));
+        assert!(matches!(key.open(PLACE, &sealed), Err(Error::UnknownVersion(2))));
     }
 
     #[test]
@@ -373,21 +320,8 @@ mod tests {
         let moved = old.rewrap(&next, PLACE, &sealed).unwrap();
         assert_eq!(next.open(PLACE, &moved).unwrap().expose(), b"canary");
         assert_eq!(moved[VALUE_NONCE_AT..], sealed[VALUE_NONCE_AT..]);
-        assert!(matches!(
-            old.open(PLACE, &moved),
-            Err(Error::WrongKey { .. })
-        ));
+        assert!(matches!(old.open(PLACE, &moved), Err(Error::WrongKey { .. })));
         assert_eq!(old.open(PLACE, &sealed).unwrap().expose(), b"canary");
-        assert!(
-            old.rewrap(
-                &next,
-                Place {
-                    row: "conn_8",
-                    ..PLACE
-                },
-                &sealed
-            )
-            .is_err()
-        );
+        assert!(old.rewrap(&next, Place { row: "conn_8", ..PLACE }, &sealed).is_err());
     }
 }

@@ -60,10 +60,7 @@ mod tests {
 
     #[test]
     fn debug_is_redacted_inside_other_types_too() {
-        let holder = Holder {
-            name: "club",
-            password: Secret::new("canary-7f3a".into()),
-        };
+        let holder = Holder { name: "club", password: Secret::new("canary-7f3a".into()) };
         let shown = format!("{holder:?} {holder:#?}");
         assert!(shown.contains("[redacted]") && shown.contains("club"));
         assert!(!shown.contains("canary"));

@@ -54,29 +54,21 @@ mod tests {
     fn a_token_matches_its_own_hash_only() {
         let (token, hash) = TokenHash::generate().unwrap();
         let text = token.expose();
-        assert!(
-            text.starts_with("syn_") && text.len() == 47,
-            "{} characters",
-            text.len()
-        );
+        assert!(text.starts_with("syn_") && text.len() == 47, "{} characters", text.len());
         assert!(hash.matches(text));
         assert!(TokenHash::from_bytes(*hash.as_bytes()).matches(text));
         for at in 0..text.len() {
             let mut other = text.clone().into_bytes();
             other[at] ^= 1;
-            assert!(
-                !hash.matches(&String::from_utf8(other).unwrap()),
-                "changed at {at}"
-            );
+            assert!(!hash.matches(&String::from_utf8(other).unwrap()), "changed at {at}");
         }
         assert!(!hash.matches("") && !hash.matches(&text[..46]) && !hash.matches(&text[4..]));
     }
 
     #[test]
     fn tokens_do_not_repeat() {
-        let tokens: BTreeSet<String> = (0..1_000)
-            .map(|_| TokenHash::generate().unwrap().0.expose().clone())
-            .collect();
+        let tokens: BTreeSet<String> =
+            (0..1_000).map(|_| TokenHash::generate().unwrap().0.expose().clone()).collect();
         assert_eq!(tokens.len(), 1_000);
     }
 

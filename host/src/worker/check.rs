@@ -5,9 +5,9 @@ use super::{Deps, Failure};
 use crate::clock;
 use crate::model::OrgNo;
 use crate::model::directory::{Connection, Connector, Organization};
-use crate::plugin::ConnectorSession;
 use crate::model::remote::GuestError;
 use crate::plugin;
+use crate::plugin::ConnectorSession;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -46,14 +46,14 @@ async fn ask(
         Ok(session) => session.decide(&conflicts).await,
         Err(error) => Err(error),
     };
-    let checked = decisions
-        .map_err(|error| error.to_string())
-        .and_then(|decisions| {
-            resolve::check(&conflicts, decisions, declared).map_err(|error| error.to_string())
-        });
+    let checked = decisions.map_err(|error| error.to_string()).and_then(|decisions| {
+        resolve::check(&conflicts, decisions, declared).map_err(|error| error.to_string())
+    });
     match checked {
         Err(message) => failed.extend(
-            places.iter().map(|(row, _)| (*row, format!("strategy `{}`: {message}", strategy.name))),
+            places
+                .iter()
+                .map(|(row, _)| (*row, format!("strategy `{}`: {message}", strategy.name))),
         ),
         Ok(results) => {
             for ((row, conflict), result) in places.into_iter().zip(results) {

@@ -18,7 +18,13 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(code: &str, message: String) -> Failure {
-        Failure { status: RunStatus::Failed, code: code.to_owned(), message, page: None, auth: false }
+        Failure {
+            status: RunStatus::Failed,
+            code: code.to_owned(),
+            message,
+            page: None,
+            auth: false,
+        }
     }
 
     pub fn cancelled() -> Failure {

@@ -163,7 +163,7 @@ impl Reader<'_> {
             listing.moved = true;
         }
         listing.total = page.total.or(listing.total);
-        listing.checkpoint = page.checkpoint.clone().or(listing.checkpoint.take());
+        listing.checkpoint = page.checkpoint.clone().or_else(|| listing.checkpoint.take());
         self.progress.page(number, listing.total);
         let limits = &self.deps.options;
         let over = number >= limits.listing_pages_max || listing.rows > limits.listing_records_max;

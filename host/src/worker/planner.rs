@@ -11,8 +11,8 @@ use crate::detect;
 use crate::mapping::Mapped;
 use crate::model::conflict::{Conflict, Side};
 use crate::model::plan::{
-    Action, FirstLink, PlanFailure, PlanPage, PlanRow, PlannedConflict, RemoteState,
-    Resolution, Update,
+    Action, FirstLink, PlanFailure, PlanPage, PlanRow, PlannedConflict, RemoteState, Resolution,
+    Update,
 };
 use crate::model::record::Shape;
 use crate::model::{Record, RecordStatus, RemotePage, RemoteRow, Value};
@@ -56,8 +56,7 @@ pub(super) struct Planner {
 impl Planner {
     pub(super) fn new(store: Store, setup: Arc<EntitySetup>) -> Result<Planner, store::Error> {
         let read = store.read()?;
-        let in_quarantine =
-            store::failures::open_ids(&read, &setup.scope)?.into_iter().collect();
+        let in_quarantine = store::failures::open_ids(&read, &setup.scope)?.into_iter().collect();
         let matcher = Matcher::new(&read, &setup)?;
         Ok(Planner { store, setup, matcher, seen: Seen::default(), in_quarantine })
     }
@@ -274,7 +273,13 @@ impl Planner {
         Ok(Planned::Row(PlanRow { external_id, remote, action }, questions))
     }
 
-    fn base<'a>(&self, record: &'a Record, link: &'a Link, covered: &Shape, at: usize) -> &'a Value {
+    fn base<'a>(
+        &self,
+        record: &'a Record,
+        link: &'a Link,
+        covered: &Shape,
+        at: usize,
+    ) -> &'a Value {
         let name = self.setup.fields.get(at);
         let position = name.and_then(|name| record.position(name));
         position.and_then(|position| link.base(covered, record, position)).unwrap_or(&ABSENT)

@@ -27,12 +27,7 @@ pub struct Pool {
 impl Pool {
     /// `owner` names this process in leases.
     pub fn new(deps: Deps, owner: String) -> Pool {
-        Pool {
-            deps,
-            owner: owner.into(),
-            running: Arc::default(),
-            stop: CancellationToken::new(),
-        }
+        Pool { deps, owner: owner.into(), running: Arc::default(), stop: CancellationToken::new() }
     }
 
     /// Takes up what a dead process left.

@@ -84,7 +84,8 @@ impl Progress {
 
     pub fn warnings(&self, warnings: &[PlanWarning]) {
         for warning in warnings {
-            let message = format!("{}, {}: {}", warning.external_id, warning.field, warning.message);
+            let message =
+                format!("{}, {}: {}", warning.external_id, warning.field, warning.message);
             self.line("warn", "map", &message);
         }
     }

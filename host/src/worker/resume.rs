@@ -52,8 +52,9 @@ pub(super) fn read(
     let (mut counts, mut modified_max) = (Counts::default(), None);
     for number in pages {
         let bytes = staging::page(&deps.store, run, number)?.unwrap_or_default();
-        let page: PlanPage = postcard::from_bytes(&bytes)
-            .map_err(|error| Failure::new("run.stage", format!("a staged page is damaged: {error}")))?;
+        let page: PlanPage = postcard::from_bytes(&bytes).map_err(|error| {
+            Failure::new("run.stage", format!("a staged page is damaged: {error}"))
+        })?;
         planner.seen.records.extend(&page.unchanged);
         for row in &page.rows {
             match &row.action {

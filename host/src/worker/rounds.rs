@@ -102,8 +102,9 @@ fn restless(entity: &EntitySetup, row: PlanRow) -> PlanFailure {
         external_id: row.external_id,
         stage: "apply".to_owned(),
         code: "record.busy".to_owned(),
-        message: "the record was edited again and again while the run tried to commit: sync it again"
-            .to_owned(),
+        message:
+            "the record was edited again and again while the run tried to commit: sync it again"
+                .to_owned(),
     }
 }
 

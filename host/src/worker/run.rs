@@ -17,7 +17,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a claimed job to its end. What goes wrong ends in the run's row, never in the worker.
-pub(super) async fn run(deps: &Deps, job: Arc<Job>, cancel: CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(
+    deps: &Deps,
+    job: Arc<Job>,
+    cancel: CancellationToken,
+) -> Result<(), Failure> {
     let Some(mut run) = begin(deps, &job).await? else {
         return Ok(());
     };

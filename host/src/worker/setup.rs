@@ -85,7 +85,8 @@ impl RequestLog {
         let more = std::mem::take(&mut lines.1);
         let mut taken = std::mem::take(&mut lines.0);
         if more > 0 {
-            taken.push(serde_json::json!({ "note": format!("{more} more requests were left out") }));
+            taken
+                .push(serde_json::json!({ "note": format!("{more} more requests were left out") }));
         }
         taken
     }
@@ -186,7 +187,8 @@ async fn entity(
     strategies: &mut Vec<Strategy>,
 ) -> Result<EntitySetup, Failure> {
     let name = &request.entity;
-    let unknown = || Failure::new("entity.unknown", format!("the connector has no entity `{name}`"));
+    let unknown =
+        || Failure::new("entity.unknown", format!("the connector has no entity `{name}`"));
     let spec = manifest.entity(name).ok_or_else(unknown)?;
     let mapping = template.entities.get(name).ok_or_else(|| {
         Failure::new("template.entity", format!("the template maps no entity `{name}`"))
@@ -204,8 +206,10 @@ async fn entity(
         intern(&deps.store, parties, name, fields.clone(), rules.clone()).await?;
     let policy = parties.connection.entities.get(name).cloned().unwrap_or_default();
     let of_field = |field: &str| policy_for(deps, parties, &policy, field);
-    let chosen =
-        names.iter().map(|field| pick(deps, strategies, of_field(field))).collect::<Result<_, _>>()?;
+    let chosen = names
+        .iter()
+        .map(|field| pick(deps, strategies, of_field(field)))
+        .collect::<Result<_, _>>()?;
     Ok(EntitySetup {
         store: deps.store.clone(),
         scope: Scope {
@@ -234,7 +238,8 @@ fn rules(mapper: &Mapper) -> Vec<Rule> {
         let field = mapper.fields().get(*at)?;
         Some((field.name.to_string(), field.field_type))
     };
-    let rule = |positions: &Vec<usize>| Rule { fields: positions.iter().filter_map(field).collect() };
+    let rule =
+        |positions: &Vec<usize>| Rule { fields: positions.iter().filter_map(field).collect() };
     mapper.match_rules().iter().map(rule).collect()
 }
 
@@ -299,11 +304,7 @@ pub fn plugin_config(config: &serde_json::Value) -> serde_json::Value {
     config
 }
 
-pub fn context(
-    parties: &Parties,
-    manifest: &ConnectorManifest,
-    started_at: String,
-) -> CallContext {
+pub fn context(parties: &Parties, manifest: &ConnectorManifest, started_at: String) -> CallContext {
     CallContext {
         config: plugin_config(&parties.connector.config).to_string(),
         endpoints: endpoints(&parties.connector, manifest),
@@ -358,9 +359,8 @@ pub fn outbound(
     let connection = Some((parties.connection.organization.as_str(), parties.connection.id));
     let connection = connection.filter(|(_, id)| id.0 != 0);
     let read = deps.store.read()?;
-    let auth =
-        credentials::auth(&read, &deps.key, &parties.connector, connection, &manifest.auth)
-            .map_err(|error| Failure::new("connector.credentials", error.to_string()))?;
+    let auth = credentials::auth(&read, &deps.key, &parties.connector, connection, &manifest.auth)
+        .map_err(|error| Failure::new("connector.credentials", error.to_string()))?;
     let log = requests.clone();
     let client = deps.egress.run(RunSettings {
         base_url,

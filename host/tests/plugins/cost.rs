@@ -26,66 +26,43 @@ async fn cost() {
         let engine = Engine::new(Some(cache.path()), Limits::default()).unwrap();
         let made = begun.elapsed();
         load(&engine, hostile_connector().into()).await.unwrap();
-        println!(
-            "load {name}: engine {made:?}, component {:?}",
-            begun.elapsed() - made
-        );
+        println!("load {name}: engine {made:?}, component {:?}", begun.elapsed() - made);
     }
     let bundled = tempfile::tempdir().unwrap();
     for name in ["cold", "warm"] {
         let begun = Instant::now();
         let engine = Engine::new(Some(bundled.path()), Limits::default()).unwrap();
         let registry = Registry::open(engine, Options::bundled()).await.unwrap();
-        println!(
-            "{} bundled {name}: {:?}",
-            registry.list().len(),
-            begun.elapsed()
-        );
+        println!("{} bundled {name}: {:?}", registry.list().len(), begun.elapsed());
     }
-    let loaded = load(&engine(Limits::default()), hostile_connector().into())
-        .await
-        .unwrap();
+    let loaded = load(&engine(Limits::default()), hostile_connector().into()).await.unwrap();
     let outbound = Counting::answering();
 
     let fixed = median("new store, instantiate, empty call", 2_000, async || {
         let begun = Instant::now();
-        let mut session = ConnectorSession::open(&loaded, outbound.clone())
-            .await
-            .unwrap();
+        let mut session = ConnectorSession::open(&loaded, outbound.clone()).await.unwrap();
         session.check(&context("normal")).await.unwrap();
         drop(session);
         begun.elapsed()
     })
     .await;
 
-    let mut session = ConnectorSession::open(&loaded, outbound.clone())
-        .await
-        .unwrap();
+    let mut session = ConnectorSession::open(&loaded, outbound.clone()).await.unwrap();
     median("page of 1,000 rows x 10 fields", 300, async || {
         let begun = Instant::now();
-        session
-            .fetch_page(&context("normal"), &request(1_000))
-            .await
-            .unwrap();
+        session.fetch_page(&context("normal"), &request(1_000)).await.unwrap();
         begun.elapsed()
     })
     .await;
 
     let strategy = strategy(Limits::default()).await;
     let session = StrategySession::open(&strategy).unwrap();
-    median(
-        "strategy: new store, instantiate, empty batch of one",
-        2_000,
-        async || {
-            let conflicts = crate::strategies::conflicts("normal", 1);
-            let begun = Instant::now();
-            session.decide(&conflicts).await.unwrap();
-            begun.elapsed()
-        },
-    )
+    median("strategy: new store, instantiate, empty batch of one", 2_000, async || {
+        let conflicts = crate::strategies::conflicts("normal", 1);
+        let begun = Instant::now();
+        session.decide(&conflicts).await.unwrap();
+        begun.elapsed()
+    })
     .await;
-    assert!(
-        fixed < Duration::from_micros(100),
-        "a call's fixed cost is {fixed:?}"
-    );
+    assert!(fixed < Duration::from_micros(100), "a call's fixed cost is {fixed:?}");
 }

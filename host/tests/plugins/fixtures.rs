@@ -33,10 +33,7 @@ pub(crate) fn hostile_strategy() -> &'static [u8] {
 pub(crate) fn variant(word: &str) -> Vec<u8> {
     let mut bytes = CONNECTOR.clone();
     let marker = format!("{MARKER}{word}");
-    assert!(
-        marker.len() <= MARKER_LEN,
-        "the marker has no room for {word}"
-    );
+    assert!(marker.len() <= MARKER_LEN, "the marker has no room for {word}");
     let at = bytes
         .windows(MARKER.len())
         .position(|window| window == MARKER.as_bytes())
@@ -53,53 +50,29 @@ fn build(package: &str, target: &str) -> Vec<u8> {
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("components");
     let built = Command::new(env!("CARGO"))
         .current_dir(root)
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--profile",
-            "component",
-            "--package",
-            package,
-        ])
+        .args(["build", "--quiet", "--locked", "--profile", "component", "--package", package])
         .args(["--target", target, "--target-dir"])
         .arg(&target_dir)
         // The linker that makes a component also where no WASI is wanted.
-        .env(
-            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
-            component_linker(),
-        )
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", component_linker())
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .output()
         .expect("cargo runs");
-    assert!(
-        built.status.success(),
-        "{package}: {}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    assert!(built.status.success(), "{package}: {}", String::from_utf8_lossy(&built.stderr));
     let file = format!("{}.wasm", package.replace('-', "_"));
     std::fs::read(target_dir.join(target).join("component").join(file)).unwrap()
 }
 
 fn component_linker() -> PathBuf {
     let rustc = |arguments: &[&str]| {
-        let output = Command::new("rustc")
-            .args(arguments)
-            .output()
-            .expect("rustc runs");
+        let output = Command::new("rustc").args(arguments).output().expect("rustc runs");
         String::from_utf8(output.stdout).unwrap()
     };
     let sysroot = rustc(&["--print", "sysroot"]);
     let version = rustc(&["-vV"]);
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .unwrap();
-    Path::new(sysroot.trim())
-        .join("lib/rustlib")
-        .join(host)
-        .join("bin/wasm-component-ld")
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    Path::new(sysroot.trim()).join("lib/rustlib").join(host).join("bin/wasm-component-ld")
 }
 
 pub(crate) fn engine(limits: Limits) -> Arc<Engine> {
@@ -107,15 +80,11 @@ pub(crate) fn engine(limits: Limits) -> Arc<Engine> {
 }
 
 pub(crate) async fn connector(limits: Limits) -> Arc<Loaded> {
-    load(&engine(limits), hostile_connector().into())
-        .await
-        .unwrap()
+    load(&engine(limits), hostile_connector().into()).await.unwrap()
 }
 
 pub(crate) async fn strategy(limits: Limits) -> Arc<Loaded> {
-    load(&engine(limits), hostile_strategy().into())
-        .await
-        .unwrap()
+    load(&engine(limits), hostile_strategy().into()).await.unwrap()
 }
 
 pub(crate) fn context(behaviour: &str) -> CallContext {
@@ -128,12 +97,7 @@ pub(crate) fn context(behaviour: &str) -> CallContext {
 
 pub(crate) fn request(records_max: u32) -> PageRequest {
     let (entity, mode) = ("member".to_owned(), "full".to_owned());
-    PageRequest {
-        entity,
-        mode,
-        records_max,
-        ..PageRequest::default()
-    }
+    PageRequest { entity, mode, records_max, ..PageRequest::default() }
 }
 
 /// One page of a fresh session.
@@ -142,12 +106,8 @@ pub(crate) async fn page_of(
     behaviour: &str,
     records_max: u32,
 ) -> Result<RemotePage, Error> {
-    let mut session = ConnectorSession::open(loaded, Counting::answering())
-        .await
-        .unwrap();
-    session
-        .fetch_page(&context(behaviour), &request(records_max))
-        .await
+    let mut session = ConnectorSession::open(loaded, Counting::answering()).await.unwrap();
+    session.fetch_page(&context(behaviour), &request(records_max)).await
 }
 
 /// A way out that counts, and answers at once or never.
@@ -164,10 +124,7 @@ impl Counting {
     }
 
     pub(crate) fn hanging() -> Arc<Counting> {
-        Arc::new(Counting {
-            hangs: true,
-            ..Counting::default()
-        })
+        Arc::new(Counting { hangs: true, ..Counting::default() })
     }
 }
 
@@ -181,10 +138,7 @@ impl Outbound for Counting {
             if self.hangs {
                 std::future::pending::<()>().await;
             }
-            Ok(HttpResponse {
-                status: 204,
-                ..HttpResponse::default()
-            })
+            Ok(HttpResponse { status: 204, ..HttpResponse::default() })
         })
     }
 

@@ -24,18 +24,12 @@ async fn check_by(behaviour: &str, limits: Limits, code: &str, outbound: Arc<Cou
     let took = begun.elapsed();
     assert_eq!(error.code(), code, "{behaviour}: {error}");
     assert!(took < PATIENCE, "{behaviour} took {took:?}");
-    assert!(
-        resident_mb() < resident_before + 600,
-        "{behaviour} left {} MB",
-        resident_mb()
-    );
+    assert!(resident_mb() < resident_before + 600, "{behaviour} left {} MB", resident_mb());
     assert_eq!(session.memory_bytes(), None, "the store is gone");
 
     let again = session.fetch_page(&context("normal"), &request(1)).await;
     assert_eq!(again.unwrap_err().code(), "plugin.dead");
-    let page = page_of(&loaded, "normal", 10)
-        .await
-        .expect("another session works");
+    let page = page_of(&loaded, "normal", 10).await.expect("another session works");
     assert_eq!(page.rows.len(), 10);
     error
 }
@@ -44,24 +38,16 @@ async fn check_by(behaviour: &str, limits: Limits, code: &str, outbound: Arc<Cou
 async fn endless_loop() {
     let begun = Instant::now();
     check("spin", short(), "plugin.cpu").await;
-    assert!(
-        begun.elapsed() > Duration::from_millis(150),
-        "the budget is not cut short"
-    );
+    assert!(begun.elapsed() > Duration::from_millis(150), "the budget is not cut short");
 }
 
 #[tokio::test]
 async fn endless_loop_in_check() {
     let loaded = connector(short()).await;
-    let mut session = ConnectorSession::open(&loaded, Counting::answering())
-        .await
-        .unwrap();
+    let mut session = ConnectorSession::open(&loaded, Counting::answering()).await.unwrap();
     let error = session.check(&context("spin")).await.unwrap_err();
     assert_eq!(error.code(), "plugin.cpu");
-    assert_eq!(
-        session.check(&context("normal")).await.unwrap_err(),
-        Error::Dead
-    );
+    assert_eq!(session.check(&context("normal")).await.unwrap_err(), Error::Dead);
 }
 
 #[tokio::test]
@@ -74,20 +60,14 @@ async fn an_endless_loop_leaves_the_thread_to_others() {
         turns += 1;
     }
     assert_eq!(spinning.await.unwrap().unwrap_err().code(), "plugin.cpu");
-    assert!(
-        turns >= 5,
-        "this one-threaded runtime ran only {turns} times beside the guest"
-    );
+    assert!(turns >= 5, "this one-threaded runtime ran only {turns} times beside the guest");
 }
 
 #[tokio::test]
 async fn memory() {
     let error = check("allocate", short(), "plugin.memory").await;
     assert_eq!(error, Error::MemoryLimit { bytes: 128 << 20 });
-    let small = Limits {
-        memory_bytes_max: 8 << 20,
-        ..short()
-    };
+    let small = Limits { memory_bytes_max: 8 << 20, ..short() };
     check("allocate", small, "plugin.memory").await;
 }
 
@@ -104,9 +84,7 @@ async fn trap() {
 #[tokio::test]
 async fn panic_shows_what_was_printed() {
     let error = check("panic", short(), "plugin.trap").await;
-    let Error::Trap { stderr_tail, .. } = error else {
-        panic!("{error}")
-    };
+    let Error::Trap { stderr_tail, .. } = error else { panic!("{error}") };
     assert!(stderr_tail.contains("hostile page"), "{stderr_tail}");
 }
 
@@ -117,75 +95,40 @@ async fn exit_is_a_trap() {
 
 #[tokio::test]
 async fn stderr_flood_keeps_the_tail() {
-    let limits = Limits {
-        cpu_millis_max: 5_000,
-        ..short()
-    };
+    let limits = Limits { cpu_millis_max: 5_000, ..short() };
     let error = check("stderr-flood", limits, "plugin.trap").await;
-    let Error::Trap { stderr_tail, .. } = error else {
-        panic!("{error}")
-    };
+    let Error::Trap { stderr_tail, .. } = error else { panic!("{error}") };
     assert!(stderr_tail.len() <= 8 << 10);
     assert!(stderr_tail.contains("after the flood"), "{stderr_tail}");
 }
 
 #[tokio::test]
 async fn slow_import() {
-    let limits = Limits {
-        wall_millis_max: 200,
-        ..short()
-    };
+    let limits = Limits { wall_millis_max: 200, ..short() };
     let error = check_by("request", limits, "plugin.timeout", Counting::hanging()).await;
     assert_eq!(error, Error::WallClock { millis: 200 });
 }
 
 #[tokio::test]
 async fn the_wall_clock_also_stops_a_guest_that_computes() {
-    let limits = Limits {
-        cpu_millis_max: 600_000,
-        wall_millis_max: 200,
-        ..short()
-    };
+    let limits = Limits { cpu_millis_max: 600_000, wall_millis_max: 200, ..short() };
     check("spin", limits, "plugin.timeout").await;
 }
 
 #[tokio::test]
 async fn sleep() {
-    check(
-        "sleep",
-        Limits {
-            wall_millis_max: 200,
-            ..short()
-        },
-        "plugin.timeout",
-    )
-    .await;
+    check("sleep", Limits { wall_millis_max: 200, ..short() }, "plugin.timeout").await;
 }
 
 #[tokio::test]
 async fn huge_page() {
-    check(
-        "huge-page",
-        Limits {
-            cpu_millis_max: 5_000,
-            ..short()
-        },
-        "plugin.page-too-large",
-    )
-    .await;
+    check("huge-page", Limits { cpu_millis_max: 5_000, ..short() }, "plugin.page-too-large").await;
 }
 
 #[tokio::test]
 async fn string_of_50_mb() {
-    check(
-        "long-string",
-        Limits {
-            cpu_millis_max: 5_000,
-            ..short()
-        },
-        "plugin.page-too-large",
-    )
-    .await;
+    check("long-string", Limits { cpu_millis_max: 5_000, ..short() }, "plugin.page-too-large")
+        .await;
 }
 
 #[tokio::test]
@@ -197,9 +140,7 @@ async fn handle_leak() {
 #[tokio::test]
 async fn a_dropped_call_ends_the_session() {
     let loaded = connector(short()).await;
-    let mut session = ConnectorSession::open(&loaded, Counting::hanging())
-        .await
-        .unwrap();
+    let mut session = ConnectorSession::open(&loaded, Counting::hanging()).await.unwrap();
     let context = context("request");
     let page_request = request(1);
     let call = session.fetch_page(&context, &page_request);
@@ -214,11 +155,7 @@ async fn a_dropped_call_ends_the_session() {
 
 #[tokio::test]
 async fn waiting_for_the_remote_is_not_cpu() {
-    let limits = Limits {
-        cpu_millis_max: 20,
-        http_calls_max: 200,
-        ..short()
-    };
+    let limits = Limits { cpu_millis_max: 20, http_calls_max: 200, ..short() };
     let loaded = connector(limits).await;
     let page = page_of(&loaded, "request-flood", 1).await.unwrap();
     assert_eq!(page.rows[0].id, "200");

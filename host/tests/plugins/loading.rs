@@ -24,29 +24,18 @@ fn component(text: &str) -> Vec<u8> {
 #[tokio::test]
 async fn good_ones_load() {
     let loaded = try_load(hostile_connector()).await.unwrap();
-    assert_eq!(
-        (loaded.name.as_str(), loaded.kind),
-        ("hostile", Kind::Connector)
-    );
+    assert_eq!((loaded.name.as_str(), loaded.kind), ("hostile", Kind::Connector));
     assert_eq!(loaded.sha256.len(), 64);
     assert!(loaded.abilities.fetch);
     let loaded = try_load(hostile_strategy()).await.unwrap();
-    assert_eq!(
-        (loaded.name.as_str(), loaded.kind),
-        ("hostile-strategy", Kind::Strategy)
-    );
+    assert_eq!((loaded.name.as_str(), loaded.kind), ("hostile-strategy", Kind::Strategy));
 }
 
 #[tokio::test]
 async fn other_files() {
     check(b"", "plugin.not-wasm", "not WebAssembly").await;
     check(b"<html>404</html>", "plugin.not-wasm", "not WebAssembly").await;
-    check(
-        &component("(module)"),
-        "plugin.core-module",
-        "core WebAssembly module",
-    )
-    .await;
+    check(&component("(module)"), "plugin.core-module", "core WebAssembly module").await;
     check(b"\0asm\x0d\0\x01\0garbage", "plugin.malformed", "damaged").await;
     let truncated = &hostile_connector()[..20_000];
     check(truncated, "plugin.malformed", "damaged").await;
@@ -54,23 +43,9 @@ async fn other_files() {
 
 #[tokio::test]
 async fn too_large() {
-    let limits = Limits {
-        component_bytes_max: 10_000,
-        ..short()
-    };
-    let error = load(&engine(limits), hostile_connector().into())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            LoadError::TooLarge {
-                bytes_max: 10_000,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let limits = Limits { component_bytes_max: 10_000, ..short() };
+    let error = load(&engine(limits), hostile_connector().into()).await.unwrap_err();
+    assert!(matches!(error, LoadError::TooLarge { bytes_max: 10_000, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -83,19 +58,9 @@ async fn other_contracts() {
         "built for syncline:plugin/pull@0.2.0; this host supports version 0.1",
     )
     .await;
-    check(
-        &component(&export("acme:plugin/pull@0.1.0")),
-        "plugin.kind",
-        "neither",
-    )
-    .await;
+    check(&component(&export("acme:plugin/pull@0.1.0")), "plugin.kind", "neither").await;
     check(&component("(component)"), "plugin.kind", "neither").await;
-    check(
-        &component(&export("syncline:plugin/pull@0.1.0")),
-        "plugin.shape",
-        "shape",
-    )
-    .await;
+    check(&component(&export("syncline:plugin/pull@0.1.0")), "plugin.shape", "shape").await;
     let both = r#"(component (instance $i)
         (export "syncline:plugin/pull@0.1.0" (instance $i))
         (export "syncline:plugin/resolve@0.1.0" (instance $i)))"#;
@@ -117,12 +82,7 @@ async fn imports_beyond_the_contract() {
             r#"(component (import "{import}" (instance)) (instance $i)
                 (export "syncline:plugin/{export}@0.1.0" (instance $i)))"#
         );
-        check(
-            &component(&text),
-            "plugin.import",
-            &format!("imports `{import}`"),
-        )
-        .await;
+        check(&component(&text), "plugin.import", &format!("imports `{import}`")).await;
     }
 }
 
@@ -151,18 +111,10 @@ async fn manifests_that_are_wrong() {
     for (word, pointer, words) in [
         ("not-json", "``", "not JSON"),
         ("wrong-kind", "`/kind`", "\"connector\""),
-        (
-            "unknown-type",
-            "`/entities/0/fields/2/type`",
-            "unknown variant `day`",
-        ),
+        ("unknown-type", "`/entities/0/fields/2/type`", "unknown variant `day`"),
         ("two-entities", "`/entities/1`", "`member` occurs twice"),
         ("bad-schema", "`/configSchema", "not a valid JSON Schema"),
-        (
-            "bad-source",
-            "`/template/entities/member/fields/1/source`",
-            "no field `nobody`",
-        ),
+        ("bad-source", "`/template/entities/member/fields/1/source`", "no field `nobody`"),
         ("typo", "`/", "`tilte`"),
     ] {
         check(&variant(word), "plugin.manifest", pointer).await;

@@ -3,13 +3,7 @@
 //! The worlds export disjoint interfaces: the generated export macros of one crate share a name for each interface. A
 //! component gets the union of the worlds whose macros its plugin calls. All share the types of `connector`.
 
-#![allow(
-    unsafe_code,
-    missing_docs,
-    clippy::all,
-    clippy::pedantic,
-    unreachable_pub
-)]
+#![allow(unsafe_code, missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
 
 pub mod connector {
     wit_bindgen::generate!({

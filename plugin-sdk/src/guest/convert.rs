@@ -112,11 +112,7 @@ impl From<resolve::Side> for Side {
             Some("system") => Author::System,
             _ => Author::Unknown,
         };
-        Self {
-            value: side.value.into(),
-            modified_at: side.modified_at,
-            modified_by,
-        }
+        Self { value: side.value.into(), modified_at: side.modified_at, modified_by }
     }
 }
 
@@ -128,10 +124,7 @@ impl From<Decision> for resolve::Decision {
             Choice::Value(value) => resolve::Choice::Value(value.into()),
             Choice::Hold => resolve::Choice::Hold,
         };
-        Self {
-            choice,
-            note: decision.note,
-        }
+        Self { choice, note: decision.note }
     }
 }
 
@@ -141,9 +134,7 @@ impl From<Request> for wire_http::Request {
         Self {
             method: request.method,
             url: request.url,
-            headers: headers
-                .map(|(name, value)| wire_http::Header { name, value })
-                .collect(),
+            headers: headers.map(|(name, value)| wire_http::Header { name, value }).collect(),
             body: request.body,
             idempotency: request.idempotency,
         }

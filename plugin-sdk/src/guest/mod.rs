@@ -23,9 +23,7 @@ pub struct Guest<T>(PhantomData<T>);
 
 impl<T: Connector> connector_info::Guest for Guest<T> {
     fn describe() -> wire::Descriptor {
-        wire::Descriptor {
-            manifest: manifest::Manifest::Connector(T::manifest()).to_json(),
-        }
+        wire::Descriptor { manifest: manifest::Manifest::Connector(T::manifest()).to_json() }
     }
 
     fn check(context: wire::Context) -> Result<(), wire::Error> {
@@ -66,18 +64,13 @@ impl<T: Fetch> fetch::exports::syncline::plugin::fetch::Guest for Guest<T> {
 
 impl<T: Strategy> strategy_info::Guest for Guest<T> {
     fn describe() -> wire::Descriptor {
-        wire::Descriptor {
-            manifest: manifest::Manifest::Strategy(T::manifest()).to_json(),
-        }
+        wire::Descriptor { manifest: manifest::Manifest::Strategy(T::manifest()).to_json() }
     }
 }
 
 impl<T: Strategy> resolve::Guest for Guest<T> {
     fn decide(conflicts: Vec<resolve::Conflict>) -> Vec<resolve::Decision> {
-        conflicts
-            .into_iter()
-            .map(|conflict| T::decide(&conflict.into()).into())
-            .collect()
+        conflicts.into_iter().map(|conflict| T::decide(&conflict.into()).into()).collect()
     }
 }
 
@@ -90,11 +83,7 @@ pub(crate) fn prefetch(request: http::Request) {
 }
 
 fn context_of<C: DeserializeOwned>(context: wire::Context) -> Result<Context<C>, Error> {
-    let config = if context.config.trim().is_empty() {
-        "{}"
-    } else {
-        &context.config
-    };
+    let config = if context.config.trim().is_empty() { "{}" } else { &context.config };
     let config =
         serde_json::from_str(config).map_err(|error| Error::config("", error.to_string()))?;
     Ok(Context {

@@ -16,9 +16,8 @@ const INSTANTS: [Option<&str>; 8] = [
     Some("not a time"),
 ];
 
-const TYPES: [&str; 9] = [
-    "text", "email", "phone", "date", "instant", "decimal", "integer", "boolean", "json",
-];
+const TYPES: [&str; 9] =
+    ["text", "email", "phone", "date", "instant", "decimal", "integer", "boolean", "json"];
 
 /// That many conflicts of all field types, with known, unknown and unreadable times and authors.
 #[must_use]
@@ -40,15 +39,9 @@ pub fn check_laws<S: Strategy>(count: usize) {
             "not deterministic (seed {SEED:#x}): {conflict:?}"
         );
         let offered = own_values || !matches!(decision.choice, Choice::Value(_));
-        assert!(
-            offered,
-            "an undeclared value (seed {SEED:#x}): {decision:?}"
-        );
+        assert!(offered, "an undeclared value (seed {SEED:#x}): {decision:?}");
         let sentence = decision.note.ends_with('.') && decision.note.len() <= 200;
-        assert!(
-            sentence,
-            "the note is not a short sentence (seed {SEED:#x}): {decision:?}"
-        );
+        assert!(sentence, "the note is not a short sentence (seed {SEED:#x}): {decision:?}");
 
         // Idempotent: once the choice is on both sides, deciding again changes nothing.
         if let Choice::Remote | Choice::Local = decision.choice {
@@ -65,10 +58,7 @@ pub fn check_laws<S: Strategy>(count: usize) {
                 Choice::Value(value) => value,
                 Choice::Hold => settled.clone(),
             };
-            assert_eq!(
-                value, settled,
-                "not idempotent (seed {SEED:#x}): {conflict:?}"
-            );
+            assert_eq!(value, settled, "not idempotent (seed {SEED:#x}): {conflict:?}");
         }
     }
 }

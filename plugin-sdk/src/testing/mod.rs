@@ -45,14 +45,7 @@ impl FakeHttp {
 
     /// The next request must be for this URL, and gets this status and body.
     pub fn answer(self, url: &str, status: u16, body: impl Into<Vec<u8>>) -> Self {
-        self.respond(
-            url,
-            Response {
-                status,
-                headers: Vec::new(),
-                body: body.into(),
-            },
-        )
+        self.respond(url, Response { status, headers: Vec::new(), body: body.into() })
     }
 
     /// The next request must be for this URL, and gets this answer.
@@ -79,14 +72,8 @@ impl FakeHttp {
     /// The URLs of all hints given so far.
     #[must_use]
     pub fn prefetched(&self) -> Vec<String> {
-        with(|remote| {
-            remote
-                .prefetches
-                .iter()
-                .map(|request| request.url.clone())
-                .collect()
-        })
-        .unwrap_or_default()
+        with(|remote| remote.prefetches.iter().map(|request| request.url.clone()).collect())
+            .unwrap_or_default()
     }
 
     /// All (level, line) logged so far.
@@ -123,18 +110,13 @@ pub(crate) fn send(request: Request) -> Result<Response, Failure> {
         remote.script.pop_front()
     });
     match expected {
-        None => Err(Failure::Denied(
-            "no FakeHttp is installed on this thread".to_owned(),
-        )),
+        None => Err(Failure::Denied("no FakeHttp is installed on this thread".to_owned())),
         Some(Some((url, answer))) => {
             assert_eq!(request.url, url, "another request was expected");
             answer
         }
         #[expect(clippy::panic, reason = "a test helper fails its test")]
-        Some(None) => panic!(
-            "unexpected {} {}: the script has ended",
-            request.method, request.url
-        ),
+        Some(None) => panic!("unexpected {} {}: the script has ended", request.method, request.url),
     }
 }
 

@@ -45,9 +45,7 @@ struct Member {
 /// Runs once in this process, into a database that is made where it does not exist.
 pub fn run(source: &Source, database: &Path) -> anyhow::Result<Measure> {
     let started = Instant::now();
-    let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create(database)?;
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create(database)?;
     let pages = fetch_ahead(source.clone());
     let transaction = database.begin_write()?;
     let mut counts = Counts::default();
@@ -111,20 +109,10 @@ pub(super) fn fetch_ahead(source: Source) -> Receiver<anyhow::Result<Vec<u8>>> {
 }
 
 fn fetch_page(connection: &mut Connection, source: &Source, page: u64) -> anyhow::Result<Vec<u8>> {
-    let target = format!(
-        "/clubs/{}/members?page={page}&limit={PAGE_ROWS}",
-        source.club
-    );
+    let target = format!("/clubs/{}/members?page={page}&limit={PAGE_ROWS}", source.club);
     let headers = [("X-API-Key", source.api_key.as_str())];
-    let request = Request {
-        method: "GET",
-        target: &target,
-        headers: &headers,
-        body: b"",
-    };
-    let answer = connection
-        .send(&request)
-        .with_context(|| format!("page {page}"))?;
+    let request = Request { method: "GET", target: &target, headers: &headers, body: b"" };
+    let answer = connection.send(&request).with_context(|| format!("page {page}"))?;
     if answer.status != 200 {
         bail!("page {page} answers {}", answer.status);
     }
@@ -144,15 +132,10 @@ fn apply(table: &mut Table<'_, &str, &[u8]>, mut members: Vec<Member>) -> anyhow
         let mut at = stored.next().transpose()?;
         for member in &members {
             let value = postcard::to_stdvec(member)?;
-            while at
-                .as_ref()
-                .is_some_and(|(key, _)| key.value() < member.member_id.as_str())
-            {
+            while at.as_ref().is_some_and(|(key, _)| key.value() < member.member_id.as_str()) {
                 at = stored.next().transpose()?;
             }
-            let old = at
-                .as_ref()
-                .filter(|(key, _)| key.value() == member.member_id);
+            let old = at.as_ref().filter(|(key, _)| key.value() == member.member_id);
             match old {
                 Some((_, old)) if old.value() == value => counts.unchanged += 1,
                 Some(_) => {

@@ -26,9 +26,5 @@ fn field_kb(process_id: u32, name: &str) -> anyhow::Result<u64> {
     let Some(line) = status.lines().find_map(|line| line.strip_prefix(name)) else {
         bail!("{path} has no {name}; the benchmark needs Linux");
     };
-    line.trim()
-        .trim_end_matches("kB")
-        .trim()
-        .parse()
-        .with_context(|| format!("{path}: {line}"))
+    line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{path}: {line}"))
 }

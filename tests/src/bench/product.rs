@@ -41,24 +41,14 @@ impl Server {
     pub fn set_up(binary: &Path, directory: &Path, source: &Source) -> anyhow::Result<Server> {
         let data = directory.join("data");
         let config = directory.join("syncline.toml");
-        fs::write(
-            &config,
-            format!("[egress]\nallowPrivate = [\"{}\"]\n", source.address),
-        )?;
+        fs::write(&config, format!("[egress]\nallowPrivate = [\"{}\"]\n", source.address))?;
         let token = init(binary, &data)?;
         stop(start(binary, &data, &config)?.0)?;
         let started = Instant::now();
         let (child, address) = start(binary, &data, &config)?;
         let ready_ms = started.elapsed().as_secs_f64() * 1000.0;
         let connector = String::new();
-        let mut server = Server {
-            child,
-            address,
-            token,
-            connector,
-            ready_ms,
-            idle_memory_kb: 0,
-        };
+        let mut server = Server { child, address, token, connector, ready_ms, idle_memory_kb: 0 };
         thread::sleep(SETTLE);
         server.idle_memory_kb = memory::resident_kb(server.child.id())?;
         server.connect(source)?;
@@ -90,11 +80,7 @@ impl Server {
             "federationOrgId": source.club,
             "entities": {"member": {"direction": "pull"}},
         });
-        api.call(
-            "POST",
-            &format!("/organizations/{ORGANIZATION}/connections"),
-            &connection,
-        )?;
+        api.call("POST", &format!("/organizations/{ORGANIZATION}/connections"), &connection)?;
         Ok(())
     }
 
@@ -181,10 +167,7 @@ fn start(binary: &Path, data: &Path, config: &Path) -> anyhow::Result<(Child, So
 }
 
 fn ready_address(child: &mut Child) -> anyhow::Result<SocketAddr> {
-    let output = child
-        .stdout
-        .take()
-        .context("the server has no standard output")?;
+    let output = child.stdout.take().context("the server has no standard output")?;
     let mut output = BufReader::new(output);
     let mut line = String::new();
     output.read_line(&mut line)?;
@@ -194,16 +177,12 @@ fn ready_address(child: &mut Child) -> anyhow::Result<SocketAddr> {
         .with_context(|| format!("the server's first line is {line:?}"))?;
     let url = text(&ready, "listen")?;
     let address = url.trim_start_matches("http://").trim_end_matches('/');
-    address
-        .parse()
-        .with_context(|| format!("the server listens on {url:?}"))
+    address.parse().with_context(|| format!("the server listens on {url:?}"))
 }
 
 /// Asks a server to end and waits for it.
 fn stop(mut child: Child) -> anyhow::Result<()> {
-    let status = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status()?;
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
     if !status.success() {
         let _ = child.kill();
     }
@@ -220,33 +199,17 @@ struct Api {
 impl Api {
     fn open(server: &Server) -> anyhow::Result<Api> {
         let connection = Connection::open(server.address)?;
-        Ok(Api {
-            connection,
-            authorization: format!("Bearer {}", server.token),
-        })
+        Ok(Api { connection, authorization: format!("Bearer {}", server.token) })
     }
 
     fn call(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
         let target = format!("/api/v1{path}");
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        let headers = [
-            ("Authorization", self.authorization.as_str()),
-            ("Content-Type", "application/json"),
-        ];
-        let request = Request {
-            method,
-            target: &target,
-            headers: &headers,
-            body: body.as_bytes(),
-        };
-        let answer = self
-            .connection
-            .send(&request)
-            .with_context(|| format!("{method} {target}"))?;
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers =
+            [("Authorization", self.authorization.as_str()), ("Content-Type", "application/json")];
+        let request = Request { method, target: &target, headers: &headers, body: body.as_bytes() };
+        let answer =
+            self.connection.send(&request).with_context(|| format!("{method} {target}"))?;
         let text = String::from_utf8_lossy(&answer.body);
         if !(200..300).contains(&answer.status) {
             bail!("{method} {target} answers {}: {text}", answer.status);
@@ -256,9 +219,7 @@ impl Api {
 }
 
 fn text(answer: &Value, name: &str) -> anyhow::Result<String> {
-    let value = answer[name]
-        .as_str()
-        .with_context(|| format!("no {name:?} in {answer}"))?;
+    let value = answer[name].as_str().with_context(|| format!("no {name:?} in {answer}"))?;
     Ok(value.to_owned())
 }
 

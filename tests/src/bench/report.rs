@@ -46,11 +46,8 @@ pub fn table(outcome: &Outcome, growth: &[Outcome]) -> String {
     );
     if !growth.is_empty() {
         let _ = writeln!(text, "\nfirst sync, microseconds per record (peak MB)");
-        let _ = writeln!(
-            text,
-            "{:>10}{:>20}{:>20}{:>20}",
-            "members", "syncline", "floor", "script"
-        );
+        let _ =
+            writeln!(text, "{:>10}{:>20}{:>20}{:>20}", "members", "syncline", "floor", "script");
         for size in growth {
             let _ = write!(text, "{:>10}", size.members);
             for who in [Contestant::Syncline, Contestant::Floor, Contestant::Script] {
@@ -71,17 +68,11 @@ pub fn object(outcome: &Outcome, growth: &[Outcome], rounds: usize) -> Value {
     for phase in Phase::ALL {
         sync.insert(name(phase).to_owned(), phase_object(outcome, phase));
     }
-    sync.insert(
-        "idleMemoryMb".to_owned(),
-        json!(outcome.idle_memory_mb().map(rounded)),
-    );
+    sync.insert("idleMemoryMb".to_owned(), json!(outcome.idle_memory_mb().map(rounded)));
     sync.insert("readyMs".to_owned(), json!(outcome.ready_ms().map(rounded)));
     sync.insert("runs".to_owned(), json!(rounds));
     if !growth.is_empty() {
-        sync.insert(
-            "growth".to_owned(),
-            growth.iter().map(growth_object).collect(),
-        );
+        sync.insert("growth".to_owned(), growth.iter().map(growth_object).collect());
     }
     json!({ "sync": sync })
 }

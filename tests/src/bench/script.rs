@@ -11,25 +11,15 @@ use super::{Measure, Source};
 pub fn run(source: &Source, database: &Path) -> anyhow::Result<Measure> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/script.py");
     let mut command = Command::new("python3");
-    command
-        .arg(&script)
-        .args([&source.base_url(), &source.club, &source.api_key])
-        .arg(database);
+    command.arg(&script).args([&source.base_url(), &source.club, &source.api_key]).arg(database);
     measured(command).context("the script (it needs python3 with sqlite3)")
 }
 
 /// Runs a contestant whose standard output is one JSON [`Measure`].
 pub fn measured(mut command: Command) -> anyhow::Result<Measure> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
-        bail!(
-            "{} ended with {}",
-            command.get_program().display(),
-            output.status
-        );
+        bail!("{} ended with {}", command.get_program().display(), output.status);
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.trim().lines().last().unwrap_or_default();

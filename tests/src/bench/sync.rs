@@ -73,9 +73,7 @@ impl Outcome {
 
     /// Median peak memory in MB (10^6 bytes).
     pub fn peak_memory_mb(&self, phase: Phase, contestant: Contestant) -> Option<f64> {
-        self.median_of(phase, contestant, |measure| {
-            megabytes(measure.peak_memory_kb as f64)
-        })
+        self.median_of(phase, contestant, |measure| megabytes(measure.peak_memory_kb as f64))
     }
 
     /// How many times faster Syncline is than another contestant.
@@ -92,10 +90,7 @@ impl Outcome {
     }
 
     fn median_of(&self, phase: Phase, who: Contestant, value: fn(&Measure) -> f64) -> Option<f64> {
-        let wanted = self
-            .measures
-            .iter()
-            .filter(|(p, c, _)| (*p, *c) == (phase, who));
+        let wanted = self.measures.iter().filter(|(p, c, _)| (*p, *c) == (phase, who));
         median(wanted.map(|(_, _, measure)| value(measure)).collect())
     }
 }
@@ -110,19 +105,13 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     let middle = values.len() / 2;
     let upper = values.get(middle).copied()?;
     let even = values.len().is_multiple_of(2);
-    let lower = if even {
-        values.get(middle.checked_sub(1)?).copied()?
-    } else {
-        upper
-    };
+    let lower = if even { values.get(middle.checked_sub(1)?).copied()? } else { upper };
     Some(f64::midpoint(lower, upper))
 }
 
 /// Measures one size.
 pub fn measure(setting: &Setting) -> anyhow::Result<Outcome> {
-    let options = Options::members(setting.members)
-        .api_key(API_KEY)
-        .subcommand("foireann-sim");
+    let options = Options::members(setting.members).api_key(API_KEY).subcommand("foireann-sim");
     let federation = Sim::try_spawn(&setting.own_binary, &options)?;
     let source = Source {
         address: federation.address(),
@@ -148,9 +137,7 @@ fn run_round(
     round: usize,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    let directory = tempfile::Builder::new()
-        .prefix("bench")
-        .tempdir_in(&setting.directory)?;
+    let directory = tempfile::Builder::new().prefix("bench").tempdir_in(&setting.directory)?;
     let syncs = setting.contestants.contains(&Contestant::Syncline);
     let server = match &setting.syncline {
         Some(binary) if syncs => Some(Server::set_up(binary, directory.path(), source)?),
@@ -204,10 +191,7 @@ fn warm_up(source: &Source) -> anyhow::Result<()> {
 /// The floor, as a process of its own.
 fn run_floor(setting: &Setting, source: &Source, database: &Path) -> anyhow::Result<Measure> {
     let mut command = Command::new(&setting.own_binary);
-    command
-        .arg("floor")
-        .arg(source.address.to_string())
-        .args([&source.club, &source.api_key]);
+    command.arg("floor").arg(source.address.to_string()).args([&source.club, &source.api_key]);
     command.arg(database);
     script::measured(command)
 }
@@ -222,10 +206,7 @@ fn check(phase: Phase, members: u64, measure: &Measure) -> anyhow::Result<()> {
     };
     let seen = (measure.fetched, measure.created, measure.updated);
     let wanted = (members, created, updated);
-    ensure!(
-        seen == wanted,
-        "(fetched, created, updated) is {seen:?}, not {wanted:?}"
-    );
+    ensure!(seen == wanted, "(fetched, created, updated) is {seen:?}, not {wanted:?}");
     Ok(())
 }
 

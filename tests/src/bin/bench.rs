@@ -43,12 +43,7 @@ struct Sync {
     #[arg(long, value_name = "PATH")]
     syncline: Option<PathBuf>,
     /// Who is measured.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "floor,syncline,script"
-    )]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "floor,syncline,script")]
     contestants: Vec<Contestant>,
     /// Where all databases are made.
     #[arg(long, value_name = "DIR")]
@@ -67,20 +62,8 @@ fn main() -> anyhow::Result<()> {
     match Program::parse().command {
         Command::Sync(arguments) => sync(arguments),
         Command::FoireannSim(arguments) => process::main(*arguments),
-        Command::Floor(Floor {
-            address,
-            club,
-            api_key,
-            database,
-        }) => {
-            let measure = floor::run(
-                &Source {
-                    address,
-                    club,
-                    api_key,
-                },
-                &database,
-            )?;
+        Command::Floor(Floor { address, club, api_key, database }) => {
+            let measure = floor::run(&Source { address, club, api_key }, &database)?;
             println!("{}", serde_json::to_string(&measure)?);
             Ok(())
         }
@@ -110,12 +93,7 @@ fn sync(arguments: Sync) -> anyhow::Result<()> {
     let mut growth = Vec::new();
     for members in arguments.growth.unwrap_or_default() {
         let phases = vec![Phase::First];
-        growth.push(measure(&Setting {
-            members,
-            rounds: 1,
-            phases,
-            ..setting.clone()
-        })?);
+        growth.push(measure(&Setting { members, rounds: 1, phases, ..setting.clone() })?);
     }
     let mut output = std::io::stdout().lock();
     writeln!(output, "{}", report::table(&outcome, &growth))?;

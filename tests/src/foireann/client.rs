@@ -4,10 +4,7 @@
 //! tests alike: the simulator is another process and cannot wait for the test's runtime. A call
 //! that fails panics with what went wrong, at the caller's line, since a test cannot go on.
 
-#![allow(
-    clippy::panic,
-    reason = "test support: a broken stand-in must stop the test"
-)]
+#![allow(clippy::panic, reason = "test support: a broken stand-in must stop the test")]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -141,25 +138,14 @@ impl Sim {
             .context(
                 "the simulator does not start; build it with `cargo build -p syncline-tests`",
             )?;
-        let output = child
-            .stdout
-            .take()
-            .context("the simulator has no standard output")?;
+        let output = child.stdout.take().context("the simulator has no standard output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         let ready: Ready = serde_json::from_str(&line)
             .with_context(|| format!("the simulator's first line is {line:?}"))?;
-        let base_path = options
-            .arguments
-            .iter()
-            .skip_while(|name| *name != "--base-path")
-            .nth(1)
-            .cloned();
-        Ok(Sim {
-            child,
-            address: ready.listen,
-            base_path: base_path.unwrap_or_default(),
-        })
+        let base_path =
+            options.arguments.iter().skip_while(|name| *name != "--base-path").nth(1).cloned();
+        Ok(Sim { child, address: ready.listen, base_path: base_path.unwrap_or_default() })
     }
 
     /// `127.0.0.1:PORT`, as `egress.allowPrivate` wants it.
@@ -218,11 +204,7 @@ impl Sim {
     /// Sets fields of a member, in every club that has it; `null` is stored as `null`.
     #[track_caller]
     pub fn patch_member(&self, id: &str, fields: Value) {
-        self.control(
-            "PATCH",
-            &format!("/members/{}", escaped(id)),
-            &json!({"set": fields}),
-        );
+        self.control("PATCH", &format!("/members/{}", escaped(id)), &json!({"set": fields}));
     }
 
     /// Sets fields of a member of one club, where others have the same id.
@@ -235,11 +217,7 @@ impl Sim {
     /// Makes fields of a member absent.
     #[track_caller]
     pub fn remove_fields(&self, id: &str, fields: &[&str]) {
-        self.control(
-            "PATCH",
-            &format!("/members/{}", escaped(id)),
-            &json!({"remove": fields}),
-        );
+        self.control("PATCH", &format!("/members/{}", escaped(id)), &json!({"remove": fields}));
     }
 
     /// Takes a member off every list that has it.
@@ -277,10 +255,7 @@ impl Sim {
     #[track_caller]
     pub fn faults_fired(&self) -> Vec<u64> {
         let rules: Vec<Value> = self.control_read("/faults");
-        rules
-            .iter()
-            .map(|rule| rule["fired"].as_u64().unwrap_or(0))
-            .collect()
+        rules.iter().map(|rule| rule["fired"].as_u64().unwrap_or(0)).collect()
     }
 
     /// What the API was asked, oldest first (the last 100,000).
@@ -292,10 +267,7 @@ impl Sim {
     /// The pages of listings that were asked for, in order, repeats included.
     #[track_caller]
     pub fn list_pages_seen(&self) -> Vec<u64> {
-        self.requests()
-            .iter()
-            .filter_map(|request| request.page)
-            .collect()
+        self.requests().iter().filter_map(|request| request.page).collect()
     }
 
     #[track_caller]
@@ -330,11 +302,7 @@ impl Sim {
     /// Any request to the control surface (see [`super::control`]).
     #[track_caller]
     pub fn control(&self, method: &str, path: &str, body: &Value) -> Value {
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         self.control_text(method, path, body)
     }
 
@@ -350,21 +318,13 @@ impl Sim {
     #[track_caller]
     fn control_text(&self, method: &str, path: &str, body: String) -> Value {
         let target = format!("/_control{path}");
-        let request = http::Request {
-            method,
-            target: &target,
-            headers: &[],
-            body: body.as_bytes(),
-        };
+        let request =
+            http::Request { method, target: &target, headers: &[], body: body.as_bytes() };
         let answer = http::Connection::open(self.address)
             .and_then(|mut connection| connection.send(&request))
             .unwrap_or_else(|cause| panic!("{method} {target}: {cause}"));
         let text = String::from_utf8_lossy(&answer.body);
-        assert!(
-            answer.status == 200,
-            "{method} {target}: {} {text}",
-            answer.status
-        );
+        assert!(answer.status == 200, "{method} {target}: {} {text}", answer.status);
         serde_json::from_str(&text).unwrap_or_else(|cause| panic!("{method} {target}: {cause}"))
     }
 }

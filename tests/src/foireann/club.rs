@@ -27,10 +27,7 @@ pub struct Club {
 
 impl Club {
     pub fn new(rows: Vec<Box<str>>) -> Club {
-        Club {
-            rows,
-            ..Club::default()
-        }
+        Club { rows, ..Club::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -99,10 +96,7 @@ impl Club {
     /// Gives one text field a new value in every `every`-th row; returns how many were changed.
     pub fn touch(&mut self, every: usize, field: &str, value: &str) -> Result<usize, Error> {
         let text = Value::from(value).to_string();
-        let cause = |cause| Error::NotAnObject {
-            id: field.to_owned(),
-            cause,
-        };
+        let cause = |cause| Error::NotAnObject { id: field.to_owned(), cause };
         let raw = RawValue::from_string(text).map_err(cause)?;
         let set = BTreeMap::from([(field.to_owned(), raw)]);
         let rows: Vec<usize> = (0..self.rows.len()).step_by(every.max(1)).collect();
@@ -119,23 +113,15 @@ impl Club {
         remove: &[String],
     ) -> Result<(), Error> {
         let text = &self.rows[row];
-        let cause = |cause| Error::NotAnObject {
-            id: id_of(text).unwrap_or_default(),
-            cause,
-        };
+        let cause = |cause| Error::NotAnObject { id: id_of(text).unwrap_or_default(), cause };
         let mut fields: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(text).map_err(cause)?;
-        fields.extend(
-            set.iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
+        fields.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
         fields.retain(|name, _| {
             !remove.contains(name) && !generate::DETAIL_FIELDS.contains(&name.as_str())
         });
         let id_changes = set.contains_key("memberId") || remove.iter().any(|f| f == "memberId");
-        self.rows[row] = serde_json::to_string(&fields)
-            .map_err(cause)?
-            .into_boxed_str();
+        self.rows[row] = serde_json::to_string(&fields).map_err(cause)?.into_boxed_str();
         self.pages.clear();
         if id_changes {
             self.index = None;
@@ -147,11 +133,7 @@ impl Club {
         let rows = &self.rows;
         let index = self.index.get_or_insert_with(|| {
             let id_at = |(row, text): (usize, &str)| Some((id_of(text)?.into(), row));
-            rows.iter()
-                .map(|text| &**text)
-                .enumerate()
-                .filter_map(id_at)
-                .collect()
+            rows.iter().map(|text| &**text).enumerate().filter_map(id_at).collect()
         });
         index.get(id).copied()
     }
@@ -185,14 +167,8 @@ pub struct Tail {
 impl Page {
     /// The honest answer for a 1-based page.
     pub fn of(club: &Club, page: u64, limit: u64) -> Page {
-        let rows = club
-            .rows_of(page, limit)
-            .iter()
-            .map(|row| row.as_bytes().to_vec());
-        Page {
-            rows: rows.collect(),
-            tail: Tail::of(club, page, limit),
-        }
+        let rows = club.rows_of(page, limit).iter().map(|row| row.as_bytes().to_vec());
+        Page { rows: rows.collect(), tail: Tail::of(club, page, limit) }
     }
 
     pub fn render(&self) -> Vec<u8> {
@@ -221,12 +197,7 @@ fn render<'a>(rows: impl Iterator<Item = &'a [u8]> + Clone, tail: &Tail) -> Vec<
         }
         body.extend_from_slice(row);
     }
-    let Tail {
-        page,
-        per_page,
-        total_count,
-        has_more,
-    } = tail;
+    let Tail { page, per_page, total_count, has_more } = tail;
     let _ = write!(
         body,
         r#"],"page":{page},"perPage":{per_page},"totalCount":{total_count},"hasMore":{has_more}}}"#
@@ -242,9 +213,7 @@ pub fn id_of(row: &str) -> Option<String> {
         id: Option<&'a RawValue>,
     }
     let text = serde_json::from_str::<Id<'_>>(row).ok()?.id?.get();
-    serde_json::from_str::<String>(text)
-        .ok()
-        .or_else(|| Some(text.to_owned()))
+    serde_json::from_str::<String>(text).ok().or_else(|| Some(text.to_owned()))
 }
 
 /// The digits at the end of a member id, which seed its detail fields; 0 without any.

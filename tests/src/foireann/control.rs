@@ -35,10 +35,7 @@ use super::wire::{Answer, Request};
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("the body is not what {path} takes: {cause}")]
-    Body {
-        path: String,
-        cause: serde_json::Error,
-    },
+    Body { path: String, cause: serde_json::Error },
     #[error(transparent)]
     Roster(#[from] super::roster::Error),
     #[error("the control surface has no {method} {path}")]
@@ -94,11 +91,7 @@ pub fn answer(world: &mut World, request: &Request, path: &str, query: &str) -> 
     match route(world, request, path, query) {
         Ok(body) => Answer::json(200, body),
         Err(why) => {
-            let status = if matches!(why, Error::NoRoute { .. }) {
-                404
-            } else {
-                422
-            };
+            let status = if matches!(why, Error::NoRoute { .. }) { 404 } else { 422 };
             Answer::json(status, error_text(status, &why.to_string()))
         }
     }
@@ -122,11 +115,7 @@ fn route(world: &mut World, request: &Request, path: &str, query: &str) -> Resul
             world.roster.generate(club, members, first);
         }
         ("POST", ["clubs", club, "touch"]) => {
-            let Touch {
-                every,
-                field,
-                value,
-            } = body(request, path)?;
+            let Touch { every, field, value } = body(request, path)?;
             let touched = world.roster.club(club)?.touch(every, &field, &value)?;
             return Ok(json!({ "touched": touched }).to_string());
         }
@@ -138,14 +127,10 @@ fn route(world: &mut World, request: &Request, path: &str, query: &str) -> Resul
         }
         ("PATCH", ["members", id]) => {
             let Patch { set, remove } = body(request, path)?;
-            world
-                .roster
-                .patch(parameter(query, "club").as_deref(), id, &set, &remove)?;
+            world.roster.patch(parameter(query, "club").as_deref(), id, &set, &remove)?;
         }
         ("DELETE", ["members", id]) => {
-            world
-                .roster
-                .delete(parameter(query, "club").as_deref(), id)?;
+            world.roster.delete(parameter(query, "club").as_deref(), id)?;
         }
         ("GET", ["requests"]) => return Ok(json!(world.requests).to_string()),
         ("DELETE", ["requests"]) => world.requests.clear(),
@@ -159,10 +144,7 @@ fn route(world: &mut World, request: &Request, path: &str, query: &str) -> Resul
         ("DELETE", ["faults"]) => world.rules.clear(),
         ("PATCH", ["settings"]) => change_settings(world, body(request, path)?),
         (method, _) => {
-            return Err(Error::NoRoute {
-                method: method.to_owned(),
-                path: path.to_owned(),
-            });
+            return Err(Error::NoRoute { method: method.to_owned(), path: path.to_owned() });
         }
     }
     Ok("{}".to_owned())
@@ -199,8 +181,6 @@ fn rows(request: &Request, path: &str) -> Result<Vec<Box<str>>, Error> {
 }
 
 fn body<T: DeserializeOwned>(request: &Request, path: &str) -> Result<T, Error> {
-    serde_json::from_slice(&request.body).map_err(|cause| Error::Body {
-        path: path.to_owned(),
-        cause,
-    })
+    serde_json::from_slice(&request.body)
+        .map_err(|cause| Error::Body { path: path.to_owned(), cause })
 }

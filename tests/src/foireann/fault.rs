@@ -104,23 +104,11 @@ pub enum Fault {
     /// Removes a field of a row (`memberId`: a record without an id).
     RemoveField { row: usize, field: String },
     /// Sets a field of a row to any JSON text: wrong types, numbers past 2^53, `"\ud83d"`.
-    SetField {
-        row: usize,
-        field: String,
-        json: String,
-    },
+    SetField { row: usize, field: String, json: String },
     /// Sets a field to so many letters.
-    HugeField {
-        row: usize,
-        field: String,
-        bytes: usize,
-    },
+    HugeField { row: usize, field: String, bytes: usize },
     /// Sets a field to lists within lists.
-    DeepField {
-        row: usize,
-        field: String,
-        depth: usize,
-    },
+    DeepField { row: usize, field: String, depth: usize },
     /// Puts the byte 0xFF into a row's first name.
     InvalidUtf8 { row: usize },
 }
@@ -195,46 +183,27 @@ fn json_type() -> String {
 impl Fault {
     /// A status with the federation's own error body and no `Retry-After`.
     pub fn status(status: u16) -> Fault {
-        Fault::Status {
-            status,
-            retry_after: None,
-            body: ErrorBody::Json,
-        }
+        Fault::Status { status, retry_after: None, body: ErrorBody::Json }
     }
 
     /// 429 with a `Retry-After`.
     pub fn too_many(retry_after: RetryAfter) -> Fault {
-        Fault::Status {
-            status: 429,
-            retry_after: Some(retry_after),
-            body: ErrorBody::Json,
-        }
+        Fault::Status { status: 429, retry_after: Some(retry_after), body: ErrorBody::Json }
     }
 
     /// A status with an HTML body, as a proxy in front would answer.
     pub fn html_error(status: u16) -> Fault {
-        Fault::Status {
-            status,
-            retry_after: None,
-            body: ErrorBody::Html,
-        }
+        Fault::Status { status, retry_after: None, body: ErrorBody::Html }
     }
 
     /// A redirect to a path or an URL.
     pub fn redirect(status: u16, location: &str) -> Fault {
-        Fault::Redirect {
-            status,
-            location: location.to_owned(),
-        }
+        Fault::Redirect { status, location: location.to_owned() }
     }
 
     /// A row's field set to a JSON value.
     pub fn set_field(row: usize, field: &str, value: &serde_json::Value) -> Fault {
-        Fault::SetField {
-            row,
-            field: field.to_owned(),
-            json: value.to_string(),
-        }
+        Fault::SetField { row, field: field.to_owned(), json: value.to_string() }
     }
 
     /// The fault as a flat list, in order.

@@ -146,14 +146,8 @@ const TOWNS: [(&str, &str, &str); 16] = [
 
 const CONDITIONS: [&str; 4] = ["Asthma", "Type 1 diabetes", "Epilepsy", "Coeliac disease"];
 const ALLERGIES: [&str; 4] = ["Penicillin", "Peanuts", "Bee stings", "Latex"];
-const POSITIONS: [&str; 6] = [
-    "Goalkeeper",
-    "Full back",
-    "Centre back",
-    "Midfield",
-    "Half forward",
-    "Full forward",
-];
+const POSITIONS: [&str; 6] =
+    ["Goalkeeper", "Full back", "Centre back", "Midfield", "Half forward", "Full forward"];
 
 /// Fields that only the detail answer carries; the medical ones are health data.
 pub const DETAIL_FIELDS: [&str; 6] = [
@@ -244,16 +238,8 @@ pub fn list_record(seed: u64, number: u64) -> String {
 pub fn detail_fields(seed: u64, number: u64) -> Map<String, Value> {
     let mut dice = Dice::new(seed ^ 0xDE7A_11ED, number);
     let contact = Person::roll(&mut dice);
-    let conditions = if dice.percent(8) {
-        Some(*dice.pick(&CONDITIONS))
-    } else {
-        None
-    };
-    let allergies = if dice.percent(10) {
-        Some(*dice.pick(&ALLERGIES))
-    } else {
-        None
-    };
+    let conditions = if dice.percent(8) { Some(*dice.pick(&CONDITIONS)) } else { None };
+    let allergies = if dice.percent(10) { Some(*dice.pick(&ALLERGIES)) } else { None };
     let team = 1 + dice.below(9);
     let Value::Object(fields) = json!({
         "emergencyContactName": format!("{} {}", contact.first_name, contact.last_name),
@@ -291,11 +277,7 @@ impl Person {
         let (first_name, gender) = *dice.pick(&FORENAMES);
         let (his, hers) = *dice.pick(&SURNAMES);
         let last_name = if gender == Gender::Male { his } else { hers };
-        Person {
-            first_name,
-            last_name,
-            gender,
-        }
+        Person { first_name, last_name, gender }
     }
 }
 
@@ -305,26 +287,14 @@ fn date(dice: &mut Dice, from_year: u64, to_year: u64) -> String {
 }
 
 fn email(dice: &mut Dice, person: &Person, number: u64) -> String {
-    let domain = dice.pick(&[
-        "example.ie",
-        "example.com",
-        "post.example.ie",
-        "example.org",
-    ]);
+    let domain = dice.pick(&["example.ie", "example.com", "post.example.ie", "example.org"]);
     let plain = |name: &str| -> String {
-        name.chars()
-            .map(without_fada)
-            .filter(char::is_ascii_alphabetic)
-            .collect()
+        name.chars().map(without_fada).filter(char::is_ascii_alphabetic).collect()
     };
     let (first, last) = (plain(person.first_name), plain(person.last_name));
     match dice.below(3) {
         0 => format!("{first}.{last}{number}@{domain}"),
-        1 => format!(
-            "{}{}.{number}@{domain}",
-            first.to_lowercase(),
-            last.to_lowercase()
-        ),
+        1 => format!("{}{}.{number}@{domain}", first.to_lowercase(), last.to_lowercase()),
         _ => format!("{}_{number}@{domain}", last.to_lowercase()),
     }
 }
@@ -380,12 +350,7 @@ fn address(dice: &mut Dice) -> String {
 
 /// `ddd-ddddd-ddd`, unique for numbers below 10^8.
 fn membership_number(number: u64) -> String {
-    format!(
-        "{:03}-{:05}-{:03}",
-        100 + number / 100_000 % 900,
-        number % 100_000,
-        number * 7 % 1000
-    )
+    format!("{:03}-{:05}-{:03}", 100 + number / 100_000 % 900, number % 100_000, number * 7 % 1000)
 }
 
 #[cfg(test)]
@@ -408,9 +373,7 @@ mod tests {
     #[test]
     fn a_thousand_members_show_every_habit() {
         let all: String = (1..=1000).map(|number| list_record(1, number)).collect();
-        for wanted in [
-            "Ní ", "O'", "Mc", "Mac ", "é", "+353 (0)", "00353", "Lapsed", "Active",
-        ] {
+        for wanted in ["Ní ", "O'", "Mc", "Mac ", "é", "+353 (0)", "00353", "Lapsed", "Active"] {
             assert!(all.contains(wanted), "no {wanted:?} among 1,000 members");
         }
         let mean = all.len() / 1000;

@@ -144,12 +144,7 @@ fn cells(member: &BTreeMap<String, Value>, id: &str, seed: u64, header: Header) 
         county,
         town,
         postcode,
-        if field("membershipStatus") == "Active" {
-            "Full"
-        } else {
-            "Social"
-        }
-        .to_owned(),
+        if field("membershipStatus") == "Active" { "Full" } else { "Social" }.to_owned(),
         "Yes".to_owned(),
     ]
 }
@@ -167,9 +162,8 @@ mod tests {
     use super::*;
 
     fn file(style: &CsvStyle) -> String {
-        let rows: Vec<Box<str>> = (1..=6)
-            .map(|number| generate::list_record(1, number).into_boxed_str())
-            .collect();
+        let rows: Vec<Box<str>> =
+            (1..=6).map(|number| generate::list_record(1, number).into_boxed_str()).collect();
         String::from_utf8(render(&rows, 1, style)).unwrap()
     }
 
@@ -178,10 +172,7 @@ mod tests {
         let text = file(&CsvStyle::default());
         assert!(text.starts_with("identifier,Forename,Surname,"));
         assert_eq!(text.lines().count(), 7);
-        let api = file(&CsvStyle {
-            header: Header::Api,
-            ..CsvStyle::default()
-        });
+        let api = file(&CsvStyle { header: Header::Api, ..CsvStyle::default() });
         assert!(api.lines().nth(1).unwrap().starts_with("GAA-000001,"));
         assert!(api.contains(", Co. "), "addresses are one quoted cell");
     }
@@ -195,21 +186,10 @@ mod tests {
         };
         assert!(on(|s| s.bom = true).starts_with('\u{FEFF}'));
         assert_eq!(on(|s| s.crlf = true).matches("\r\n").count(), 7);
-        assert_eq!(
-            on(|s| s.stray_quotes_every = Some(3))
-                .matches(" \"Óg\" ")
-                .count(),
-            2
-        );
+        assert_eq!(on(|s| s.stray_quotes_every = Some(3)).matches(" \"Óg\" ").count(), 2);
         let empty = on(|s| s.empty_identifier_every = Some(2));
-        assert_eq!(
-            empty.lines().filter(|line| line.starts_with(',')).count(),
-            3
-        );
+        assert_eq!(empty.lines().filter(|line| line.starts_with(',')).count(), 3);
         assert!(on(|s| s.blank_lines = 2).ends_with("\n\n\n"));
-        assert_ne!(
-            on(|s| s.short_row_every = Some(1)),
-            file(&CsvStyle::default())
-        );
+        assert_ne!(on(|s| s.short_row_every = Some(1)), file(&CsvStyle::default()));
     }
 }

@@ -81,10 +81,8 @@ pub fn main(arguments: Arguments) -> anyhow::Result<()> {
         clock_skew_s: 0,
     };
     let world = Arc::new(Mutex::new(World::new(settings, script)));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(run(arguments.listen, world, arguments.ignore_stdin))?;
     // A thread may still wait for standard input.
     runtime.shutdown_background();
@@ -96,15 +94,11 @@ async fn run(
     world: Arc<Mutex<World>>,
     ignore_stdin: bool,
 ) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    println!(
-        "{}",
-        serde_json::json!({"listen": listener.local_addr()?.to_string()})
-    );
+    println!("{}", serde_json::json!({"listen": listener.local_addr()?.to_string()}));
     std::io::stdout().flush()?;
     let stdin_closed = async {
         if ignore_stdin {
@@ -112,10 +106,7 @@ async fn run(
         }
         let wait = || {
             let mut ignored = [0; 256];
-            while std::io::stdin()
-                .read(&mut ignored)
-                .is_ok_and(|read| read > 0)
-            {}
+            while std::io::stdin().read(&mut ignored).is_ok_and(|read| read > 0) {}
         };
         let _ = tokio::task::spawn_blocking(wait).await;
     };
@@ -140,8 +131,5 @@ fn auth(arguments: &Arguments) -> anyhow::Result<Auth> {
     let Some((username, password)) = pair.split_once(':') else {
         bail!("--basic takes USER:PASSWORD");
     };
-    Ok(Auth::Basic {
-        username: username.to_owned(),
-        password: password.to_owned(),
-    })
+    Ok(Auth::Basic { username: username.to_owned(), password: password.to_owned() })
 }

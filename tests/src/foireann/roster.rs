@@ -26,10 +26,7 @@ pub enum Error {
     #[error("there is no member {0}")]
     NoMember(String),
     #[error("member {id} is no JSON object: {cause}")]
-    NotAnObject {
-        id: String,
-        cause: serde_json::Error,
-    },
+    NotAnObject { id: String, cause: serde_json::Error },
     #[error("row {row} is outside of the list of {len}")]
     OutOfRange { row: usize, len: usize },
 }
@@ -38,11 +35,7 @@ impl Roster {
     /// Clubs of `members` generated members each; the numbers go on from club to club, so that no
     /// two clubs share an id.
     pub fn new(seed: u64, clubs: &[String], members: u64) -> Roster {
-        let mut roster = Roster {
-            seed,
-            clubs: BTreeMap::new(),
-            details: HashMap::new(),
-        };
+        let mut roster = Roster { seed, clubs: BTreeMap::new(), details: HashMap::new() };
         for (position, club) in clubs.iter().enumerate() {
             roster.generate(club, members, position as u64 * members + 1);
         }
@@ -62,16 +55,12 @@ impl Roster {
     }
 
     pub fn club(&mut self, club: &str) -> Result<&mut Club, Error> {
-        self.clubs
-            .get_mut(club)
-            .ok_or_else(|| Error::NoClub(club.to_owned()))
+        self.clubs.get_mut(club).ok_or_else(|| Error::NoClub(club.to_owned()))
     }
 
     /// Club names with the number of their members, sorted.
     pub fn sizes(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.clubs
-            .iter()
-            .map(|(name, club)| (name.as_str(), club.len()))
+        self.clubs.iter().map(|(name, club)| (name.as_str(), club.len()))
     }
 
     pub fn seed(&self) -> u64 {
@@ -100,15 +89,9 @@ impl Roster {
         }
         for field in generate::DETAIL_FIELDS {
             if let Some(value) = set.get(field) {
-                let value =
-                    serde_json::from_str(value.get()).map_err(|cause| Error::NotAnObject {
-                        id: id.to_owned(),
-                        cause,
-                    })?;
-                self.details
-                    .entry(id.to_owned())
-                    .or_default()
-                    .insert(field.to_owned(), value);
+                let value = serde_json::from_str(value.get())
+                    .map_err(|cause| Error::NotAnObject { id: id.to_owned(), cause })?;
+                self.details.entry(id.to_owned()).or_default().insert(field.to_owned(), value);
             }
         }
         Ok(())
@@ -124,11 +107,7 @@ impl Roster {
                 found = true;
             }
         }
-        if found {
-            Ok(())
-        } else {
-            Err(Error::NoMember(id.to_owned()))
-        }
+        if found { Ok(()) } else { Err(Error::NoMember(id.to_owned())) }
     }
 
     /// The `{member}` text of a detail answer: the list fields and the detail fields.
@@ -145,10 +124,7 @@ impl Roster {
         }
         let list_part = row.trim_end().strip_suffix('}')?;
         let detail_part = serde_json::to_string(&fields).ok()?;
-        Some(format!(
-            r#"{{"member":{list_part},{}}}"#,
-            detail_part.strip_prefix('{')?
-        ))
+        Some(format!(r#"{{"member":{list_part},{}}}"#, detail_part.strip_prefix('{')?))
     }
 }
 
@@ -162,10 +138,7 @@ mod tests {
     }
 
     fn ids(club: &Club, page: u64) -> Vec<String> {
-        club.rows_of(page, 10)
-            .iter()
-            .filter_map(|row| id_of(row))
-            .collect()
+        club.rows_of(page, 10).iter().filter_map(|row| id_of(row)).collect()
     }
 
     #[test]
@@ -174,11 +147,7 @@ mod tests {
         let club = roster.club("a").unwrap();
         for (page, rows, has_more) in [(1, 10, true), (2, 10, true), (3, 5, false), (4, 0, false)] {
             let answer: Value = serde_json::from_slice(&club.page(page, 10)).unwrap();
-            assert_eq!(
-                answer["members"].as_array().unwrap().len(),
-                rows,
-                "page {page}"
-            );
+            assert_eq!(answer["members"].as_array().unwrap().len(), rows, "page {page}");
             assert_eq!(answer["hasMore"], has_more, "page {page}");
             assert_eq!(answer["totalCount"], 25);
         }
@@ -192,9 +161,7 @@ mod tests {
             RawValue::from_string("\"x@example.ie\"".to_owned()).unwrap(),
         )]);
         let before = roster.club("a").unwrap().page(1, 10);
-        roster
-            .patch(None, "GAA-000003", &set, &["phone".to_owned()])
-            .unwrap();
+        roster.patch(None, "GAA-000003", &set, &["phone".to_owned()]).unwrap();
         let after = roster.club("a").unwrap().page(1, 10);
         assert_ne!(before, after);
         let answer: Value = serde_json::from_slice(&after).unwrap();

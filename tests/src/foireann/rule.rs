@@ -39,10 +39,7 @@ pub struct When {
 impl Rule {
     /// For every request of the API.
     pub fn any(fault: Fault) -> Rule {
-        Rule {
-            when: When::default(),
-            fault,
-        }
+        Rule { when: When::default(), fault }
     }
 
     /// For the listings of every club, whatever the page.
@@ -52,35 +49,17 @@ impl Rule {
 
     /// For a page (1-based) of any listing.
     pub fn page(page: u64, fault: Fault) -> Rule {
-        Rule {
-            when: When {
-                page: Some(page),
-                ..When::default()
-            },
-            fault,
-        }
+        Rule { when: When { page: Some(page), ..When::default() }, fault }
     }
 
     /// For the detail request of a member.
     pub fn member(id: &str, fault: Fault) -> Rule {
-        Rule {
-            when: When {
-                member_id: Some(id.to_owned()),
-                ..When::default()
-            },
-            fault,
-        }
+        Rule { when: When { member_id: Some(id.to_owned()), ..When::default() }, fault }
     }
 
     /// For a path below the base, `*` matching anything: `/members.csv`.
     pub fn path(path: &str, fault: Fault) -> Rule {
-        Rule {
-            when: When {
-                path: Some(path.to_owned()),
-                ..When::default()
-            },
-            fault,
-        }
+        Rule { when: When { path: Some(path.to_owned()), ..When::default() }, fault }
     }
 
     /// Only for this club.
@@ -141,11 +120,7 @@ pub struct RuleState<'a> {
 
 impl RuleBook {
     pub fn add(&mut self, rule: Rule) {
-        self.entries.push(Entry {
-            rule,
-            matched: 0,
-            fired: 0,
-        });
+        self.entries.push(Entry { rule, matched: 0, fired: 0 });
     }
 
     pub fn clear(&mut self) {
@@ -193,10 +168,7 @@ impl When {
         same(self.club.as_ref(), target.club.as_ref())
             && same(self.page.as_ref(), target.page.as_ref())
             && same(self.member_id.as_ref(), target.member_id.as_ref())
-            && self
-                .path
-                .as_deref()
-                .is_none_or(|pattern| glob(pattern, &target.path))
+            && self.path.as_deref().is_none_or(|pattern| glob(pattern, &target.path))
     }
 }
 
@@ -232,48 +204,23 @@ mod tests {
             Some(_) => 1,
             None => 200,
         };
-        pages
-            .iter()
-            .map(|&page| status(book.strike(&listing(page))))
-            .collect()
+        pages.iter().map(|&page| status(book.strike(&listing(page)))).collect()
     }
 
     #[test]
     fn rules_take_turns_and_count_down() {
         let busy = || Fault::status(503);
         let table: [(Vec<Rule>, &[u64], &[u16]); 6] = [
+            (vec![Rule::page(2, busy()).once()], &[1, 2, 2], &[200, 503, 200]),
             (
-                vec![Rule::page(2, busy()).once()],
-                &[1, 2, 2],
-                &[200, 503, 200],
-            ),
-            (
-                vec![
-                    Rule::page(1, busy()).once(),
-                    Rule::page(1, Fault::status(429)).once(),
-                ],
+                vec![Rule::page(1, busy()).once(), Rule::page(1, Fault::status(429)).once()],
                 &[1, 1, 1],
                 &[503, 429, 200],
             ),
-            (
-                vec![Rule::listing(busy()).nth(2)],
-                &[1, 2, 3],
-                &[200, 503, 200],
-            ),
-            (
-                vec![Rule::listing(busy()).nth(2).times(2)],
-                &[1, 2, 3, 4],
-                &[200, 503, 503, 200],
-            ),
+            (vec![Rule::listing(busy()).nth(2)], &[1, 2, 3], &[200, 503, 200]),
+            (vec![Rule::listing(busy()).nth(2).times(2)], &[1, 2, 3, 4], &[200, 503, 503, 200]),
             (vec![Rule::any(busy())], &[1, 9], &[503, 503]),
-            (
-                vec![
-                    Rule::any(busy()).club("club-2"),
-                    Rule::member("GAA-1", busy()),
-                ],
-                &[1],
-                &[200],
-            ),
+            (vec![Rule::any(busy()).club("club-2"), Rule::member("GAA-1", busy())], &[1], &[200]),
         ];
         for (case, (rules, pages, statuses)) in table.into_iter().enumerate() {
             let mut book = RuleBook::default();

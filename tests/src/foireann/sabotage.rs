@@ -49,10 +49,7 @@ pub fn edit_page(fault: &Fault, page: &mut Page, club: &Club, seed: u64) {
     match fault {
         Fault::EndlessCursor { cursor } => endless(*cursor, page, club, seed),
         Fault::HasMore { value } => page.tail.has_more = *value,
-        Fault::TotalCount {
-            off_by,
-            per_page_drift,
-        } => {
+        Fault::TotalCount { off_by, per_page_drift } => {
             page.tail.total_count += off_by + per_page_drift * page.tail.page as i64;
         }
         Fault::EmptyPage { has_more } => {
@@ -62,9 +59,7 @@ pub fn edit_page(fault: &Fault, page: &mut Page, club: &Club, seed: u64) {
         Fault::DuplicateRows { count, changed } => {
             let mut copies: Vec<Vec<u8>> = page.rows.iter().take(*count).cloned().collect();
             if *changed {
-                copies
-                    .iter_mut()
-                    .for_each(|row| set_field(row, "firstName", "\"Changed\""));
+                copies.iter_mut().for_each(|row| set_field(row, "firstName", "\"Changed\""));
             }
             page.rows.extend(copies);
         }
@@ -78,10 +73,8 @@ fn endless(cursor: Cursor, page: &mut Page, club: &Club, seed: u64) {
         Cursor::SamePage => page.rows = Page::of(club, 1, page.tail.per_page).rows,
         Cursor::EmptyPages => {}
         Cursor::NewIds => {
-            page.tail.total_count = page
-                .tail
-                .total_count
-                .max((page.tail.page * page.tail.per_page) as i64 + 1);
+            page.tail.total_count =
+                page.tail.total_count.max((page.tail.page * page.tail.per_page) as i64 + 1);
             let missing = page.tail.per_page.saturating_sub(page.rows.len() as u64);
             let first = INVENTED_FROM + page.tail.page * page.tail.per_page;
             let row = |number| generate::list_record(seed, number).into_bytes();
@@ -116,11 +109,7 @@ fn edit_row(fault: &Fault, page: &mut Page) {
             set_field(row, field, &format!("\"{}\"", "x".repeat(*bytes)));
         }
         Fault::DeepField { field, depth, .. } => {
-            set_field(
-                row,
-                field,
-                &format!("{}{}", "[".repeat(*depth), "]".repeat(*depth)),
-            );
+            set_field(row, field, &format!("{}{}", "[".repeat(*depth), "]".repeat(*depth)));
         }
         Fault::InvalidUtf8 { .. } => {
             let mark = br#""firstName":""#;
@@ -193,17 +182,9 @@ fn edit_answer(fault: &Fault, answer: &mut Answer, request: &Request) {
         Fault::HugeHeader { bytes } => answer.set_header("X-Huge", &"h".repeat(*bytes)),
         Fault::ClockSkew { seconds } => answer.clock_skew_s = *seconds,
         Fault::Delay { ms } => answer.delay = Duration::from_millis(*ms),
-        Fault::SlowLoris {
-            piece_bytes,
-            pause_ms,
-            head,
-        } => {
+        Fault::SlowLoris { piece_bytes, pause_ms, head } => {
             let pause = Duration::from_millis(*pause_ms);
-            answer.drip = Some(Drip {
-                piece_bytes: *piece_bytes,
-                pause,
-                head: *head,
-            });
+            answer.drip = Some(Drip { piece_bytes: *piece_bytes, pause, head: *head });
         }
         Fault::Cut { moment, reset } => {
             let after_bytes = match moment {
@@ -212,10 +193,7 @@ fn edit_answer(fault: &Fault, answer: &mut Answer, request: &Request) {
                 Moment::AfterBytes(bytes) => Some(*bytes),
                 Moment::MidBody => Some(usize::try_from(answer.body.len() / 2).unwrap_or(0)),
             };
-            answer.cut = Some(Cut {
-                after_bytes,
-                reset: *reset,
-            });
+            answer.cut = Some(Cut { after_bytes, reset: *reset });
         }
         Fault::TruncatedJson { keep_bytes } => {
             if let Body::Whole(body) = &mut answer.body {
@@ -230,11 +208,7 @@ fn edit_answer(fault: &Fault, answer: &mut Answer, request: &Request) {
 /// Another answer in place of the honest one.
 fn replacement(fault: &Fault, honest: &Answer, request: &Request) -> Option<Answer> {
     Some(match fault {
-        Fault::Status {
-            status,
-            retry_after,
-            body,
-        } => {
+        Fault::Status { status, retry_after, body } => {
             let mut answer = error_answer(*status, body);
             match retry_after {
                 Some(RetryAfter::Seconds(seconds)) => {
@@ -250,15 +224,8 @@ fn replacement(fault: &Fault, honest: &Answer, request: &Request) -> Option<Answ
         }
         Fault::Html { status } => Answer::new(*status, "text/html; charset=utf-8", LOGIN_PAGE),
         Fault::ErrorBody => Answer::json(200, error_text(500, "Internal error")),
-        Fault::Body {
-            status,
-            content_type,
-            text,
-            hex,
-        } => {
-            let body = hex
-                .as_deref()
-                .map_or_else(|| text.clone().into_bytes(), from_hex);
+        Fault::Body { status, content_type, text, hex } => {
+            let body = hex.as_deref().map_or_else(|| text.clone().into_bytes(), from_hex);
             Answer::new(*status, content_type, body)
         }
         Fault::Redirect { status, location } => {
@@ -279,10 +246,7 @@ fn error_answer(status: u16, body: &ErrorBody) -> Answer {
         ErrorBody::Html => Answer::new(
             status,
             "text/html",
-            format!(
-                "<html><body><h1>{status} {}</h1></body></html>",
-                message_of(status)
-            ),
+            format!("<html><body><h1>{status} {}</h1></body></html>", message_of(status)),
         ),
         ErrorBody::Empty => Answer::new(status, "text/plain", ""),
         ErrorBody::Text(text) => Answer::new(status, "text/plain", text.clone()),
@@ -308,17 +272,11 @@ pub fn error_text(status: u16, message: &str) -> String {
 }
 
 fn echo(status: u16, honest: &Answer, request: &Request) -> Option<Answer> {
-    let headers: Vec<String> = request
-        .headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}"))
-        .collect();
+    let headers: Vec<String> =
+        request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let told = headers.join("; ");
     if status != 200 {
-        return Some(Answer::json(
-            status,
-            error_text(status, &format!("You sent {told}")),
-        ));
+        return Some(Answer::json(status, error_text(status, &format!("You sent {told}"))));
     }
     let Body::Whole(body) = &honest.body else {
         return None;
@@ -349,9 +307,7 @@ fn gzip_bomb(unpacked_bytes: u64) -> Answer {
     let spaces = [b' '; 64 * 1024];
     let mut left = unpacked_bytes;
     while left > 0 {
-        let piece = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(spaces.len());
+        let piece = usize::try_from(left).unwrap_or(usize::MAX).min(spaces.len());
         // Writing to memory cannot fail.
         let _ = packer.write_all(&spaces[..piece]);
         left -= piece as u64;

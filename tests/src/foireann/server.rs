@@ -110,18 +110,12 @@ impl World {
         if !authorized {
             return plain_error(401);
         }
-        let faults = self
-            .rules
-            .strike(&target)
-            .map(Fault::flat)
-            .unwrap_or_default();
+        let faults = self.rules.strike(&target).map(Fault::flat).unwrap_or_default();
         let answer = self.honest_or_bent(&asked, &faults);
         let mut answer = answer.unwrap_or_else(error);
         answer.clock_skew_s = self.settings.clock_skew_s;
         let reply = Reply::Http(Box::new(answer));
-        faults.iter().fold(reply, |reply, fault| {
-            sabotage::edit_reply(fault, reply, request)
-        })
+        faults.iter().fold(reply, |reply, fault| sabotage::edit_reply(fault, reply, request))
     }
 
     fn honest_or_bent(&mut self, asked: &Asked, faults: &[Fault]) -> Result<Answer, u16> {
@@ -134,9 +128,7 @@ impl World {
                 if faults.is_empty() {
                     return Ok(Answer::json(200, club.page(page, limit)));
                 }
-                faults
-                    .iter()
-                    .for_each(|fault| sabotage::edit_members(fault, club, seed));
+                faults.iter().for_each(|fault| sabotage::edit_members(fault, club, seed));
                 let mut draft = Page::of(club, page, limit);
                 for fault in faults {
                     sabotage::edit_page(fault, &mut draft, club, seed);
@@ -148,13 +140,8 @@ impl World {
                 Ok(Answer::json(200, detail))
             }
             Asked::Csv { club } => {
-                let club = club
-                    .clone()
-                    .or_else(|| self.settings.clubs.first().cloned());
-                let club = self
-                    .roster
-                    .club(&club.ok_or(404_u16)?)
-                    .map_err(|_| 404_u16)?;
+                let club = club.clone().or_else(|| self.settings.clubs.first().cloned());
+                let club = self.roster.club(&club.ok_or(404_u16)?).map_err(|_| 404_u16)?;
                 let file = members_csv::render(club.rows(), seed, &self.settings.csv);
                 Ok(Answer::new(200, "text/csv; charset=utf-8", file))
             }
@@ -184,13 +171,9 @@ impl World {
 
 /// The kinds of credentials that a request carries, right or wrong.
 fn auth_kinds(request: &Request) -> Vec<String> {
-    let scheme = request.header("authorization").map(|value| {
-        value
-            .split(' ')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-    });
+    let scheme = request
+        .header("authorization")
+        .map(|value| value.split(' ').next().unwrap_or_default().to_ascii_lowercase());
     let key = request.header("x-api-key").map(|_| "apiKey".to_owned());
     scheme.into_iter().chain(key).collect()
 }
@@ -199,11 +182,7 @@ fn auth_kinds(request: &Request) -> Vec<String> {
 fn masked((name, value): &(String, String)) -> (String, String) {
     let secret = ["authorization", "x-api-key", "cookie"];
     let name = name.to_ascii_lowercase();
-    let value = if secret.contains(&name.as_str()) {
-        "present"
-    } else {
-        value.as_str()
-    };
+    let value = if secret.contains(&name.as_str()) { "present" } else { value.as_str() };
     (name, value.to_owned())
 }
 
@@ -225,27 +204,15 @@ impl Auth {
 
 /// What a path below the base asks for. Page and limit are none where they are no number from 1.
 enum Asked {
-    List {
-        club: String,
-        page: Option<u64>,
-        limit: Option<u64>,
-    },
-    Member {
-        id: String,
-        club: Option<String>,
-    },
-    Csv {
-        club: Option<String>,
-    },
+    List { club: String, page: Option<u64>, limit: Option<u64> },
+    Member { id: String, club: Option<String> },
+    Csv { club: Option<String> },
     Other,
 }
 
 impl Asked {
     fn parse(path: &str, query: &str) -> (Asked, Target) {
-        let mut target = Target {
-            path: decoded(path),
-            ..Target::default()
-        };
+        let mut target = Target { path: decoded(path), ..Target::default() };
         let segments: Vec<String> = path.split('/').skip(1).map(decoded).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let number = |name, default| match parameter(query, name) {
@@ -258,25 +225,16 @@ impl Asked {
                 target.club = Some((*club).to_owned());
                 target.page = page;
                 let limit = number("limit", PAGE_SIZE_DEFAULT);
-                Asked::List {
-                    club: (*club).to_owned(),
-                    page,
-                    limit,
-                }
+                Asked::List { club: (*club).to_owned(), page, limit }
             }
             ["members", id] => {
                 target.member_id = Some((*id).to_owned());
                 target.club = parameter(query, "club");
-                Asked::Member {
-                    id: (*id).to_owned(),
-                    club: target.club.clone(),
-                }
+                Asked::Member { id: (*id).to_owned(), club: target.club.clone() }
             }
             ["clubs", club, "members.csv"] => {
                 target.club = Some((*club).to_owned());
-                Asked::Csv {
-                    club: target.club.clone(),
-                }
+                Asked::Csv { club: target.club.clone() }
             }
             ["members.csv"] => Asked::Csv { club: None },
             _ => Asked::Other,
@@ -288,10 +246,7 @@ impl Asked {
 /// A query parameter, decoded; the first of its name.
 pub fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .filter(|(key, _)| *key == name)
-        .map(|(_, value)| decoded(value))
-        .next()
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).next()
 }
 
 /// Undoes percent-coding; what is no code stays as it is.
@@ -338,13 +293,8 @@ async fn serve_connection(mut stream: TcpStream, world: &Mutex<World>) -> io::Re
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::with_capacity(8 * 1024);
     while let Some(request) = wire::read_request(&mut stream, &mut buffer).await? {
-        let close = request
-            .header("connection")
-            .is_some_and(|v| v.eq_ignore_ascii_case("close"));
-        let reply = world
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .answer(&request);
+        let close = request.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
+        let reply = world.lock().unwrap_or_else(PoisonError::into_inner).answer(&request);
         if !wire::send(&mut stream, reply).await? || close {
             break;
         }

@@ -30,10 +30,7 @@ impl Request {
     /// The first header of this name, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let same = |(header, _): &&(String, String)| header.eq_ignore_ascii_case(name);
-        self.headers
-            .iter()
-            .find(same)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(same).map(|(_, value)| value.as_str())
     }
 
     /// Path and query apart.
@@ -70,12 +67,7 @@ pub struct Answer {
 /// The body's bytes; the repeated middle is made while sending, so that 100 MB cost nothing here.
 pub enum Body {
     Whole(Bytes),
-    Repeated {
-        start: Bytes,
-        middle: Bytes,
-        times: u64,
-        end: Bytes,
-    },
+    Repeated { start: Bytes, middle: Bytes, times: u64, end: Bytes },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,15 +106,12 @@ impl Answer {
 
     /// Adds a header, in place of one of the same name.
     pub fn set_header(&mut self, name: &str, value: &str) {
-        self.headers
-            .retain(|(header, _)| !header.eq_ignore_ascii_case(name));
+        self.headers.retain(|(header, _)| !header.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.to_owned()));
     }
 
     fn has_header(&self, name: &str) -> bool {
-        self.headers
-            .iter()
-            .any(|(header, _)| header.eq_ignore_ascii_case(name))
+        self.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name))
     }
 
     fn head(&self) -> Vec<u8> {
@@ -156,12 +145,9 @@ impl Body {
     pub fn len(&self) -> u64 {
         match self {
             Body::Whole(bytes) => bytes.len() as u64,
-            Body::Repeated {
-                start,
-                middle,
-                times,
-                end,
-            } => start.len() as u64 + middle.len() as u64 * times + end.len() as u64,
+            Body::Repeated { start, middle, times, end } => {
+                start.len() as u64 + middle.len() as u64 * times + end.len() as u64
+            }
         }
     }
 
@@ -180,9 +166,7 @@ impl Body {
 /// An HTTP-date so many seconds from now.
 pub fn http_date(seconds_from_now: i64) -> String {
     let now = jiff::Timestamp::now();
-    let then = now
-        .checked_add(jiff::SignedDuration::from_secs(seconds_from_now))
-        .unwrap_or(now);
+    let then = now.checked_add(jiff::SignedDuration::from_secs(seconds_from_now)).unwrap_or(now);
     then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
@@ -207,9 +191,7 @@ pub async fn read_request(
     if request.header("transfer-encoding").is_some() {
         return Err(invalid("send requests with a Content-Length"));
     }
-    let length = request
-        .header("content-length")
-        .map_or(Ok(0), str::parse::<usize>);
+    let length = request.header("content-length").map_or(Ok(0), str::parse::<usize>);
     let length = length.map_err(|_| invalid("Content-Length is no number"))?;
     if length > BODY_BYTES_MAX {
         return Err(invalid("the request's body is too large"));
@@ -240,11 +222,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(Request, usize)>> {
     let request = Request {
         method: parsed.method.unwrap_or_default().to_owned(),
         target: parsed.path.unwrap_or_default().to_owned(),
-        headers: parsed
-            .headers
-            .iter()
-            .map(|h| (h.name.to_owned(), text(h.value)))
-            .collect(),
+        headers: parsed.headers.iter().map(|h| (h.name.to_owned(), text(h.value))).collect(),
         body: Bytes::new(),
     };
     Ok(Some((request, head_bytes)))
@@ -283,9 +261,7 @@ async fn send_answer(stream: &mut TcpStream, answer: Answer) -> io::Result<bool>
         if let Some(after_bytes) = cut.after_bytes {
             let part = answer.body.first_part();
             stream.write_all(&head).await?;
-            stream
-                .write_all(&part[..after_bytes.min(part.len())])
-                .await?;
+            stream.write_all(&part[..after_bytes.min(part.len())]).await?;
         }
         return hang_up(stream, cut.reset).await;
     }
@@ -298,9 +274,7 @@ async fn send_answer(stream: &mut TcpStream, answer: Answer) -> io::Result<bool>
     if let Some(piece_bytes) = answer.chunk_bytes {
         stream.write_all(&head).await?;
         for piece in answer.body.first_part().chunks(piece_bytes.max(1)) {
-            stream
-                .write_all(format!("{:x}\r\n", piece.len()).as_bytes())
-                .await?;
+            stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
             stream.write_all(piece).await?;
             stream.write_all(b"\r\n").await?;
         }
@@ -309,12 +283,7 @@ async fn send_answer(stream: &mut TcpStream, answer: Answer) -> io::Result<bool>
     }
     match answer.body {
         Body::Whole(body) => stream.write_all_buf(&mut head.chain(body)).await?,
-        Body::Repeated {
-            start,
-            middle,
-            times,
-            end,
-        } => {
+        Body::Repeated { start, middle, times, end } => {
             stream.write_all_buf(&mut head.chain(start)).await?;
             for _ in 0..times {
                 stream.write_all(&middle).await?;
@@ -338,10 +307,7 @@ async fn hang_up(stream: &mut TcpStream, reset: bool) -> io::Result<bool> {
 }
 
 async fn send_slowly(stream: &mut TcpStream, bytes: &[u8], drip: Option<Drip>) -> io::Result<()> {
-    let Some(Drip {
-        piece_bytes, pause, ..
-    }) = drip
-    else {
+    let Some(Drip { piece_bytes, pause, .. }) = drip else {
         return stream.write_all(bytes).await;
     };
     for piece in bytes.chunks(piece_bytes.max(1)) {

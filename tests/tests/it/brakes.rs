@@ -30,12 +30,8 @@ fn act(setup: &Setup, run: &Value, verb: &str, body: Value, status: u16) -> Valu
 #[test]
 fn up_to_ten_deactivations_or_5_percent_pass() {
     // (members, gone, held)
-    for (count, gone, held) in [
-        (20, 10, false),
-        (20, 11, true),
-        (240, 12, false),
-        (240, 13, true),
-    ] {
+    for (count, gone, held) in [(20, 10, false), (20, 11, true), (240, 12, false), (240, 13, true)]
+    {
         let setup = club(count);
         setup.sim.set_members(CLUB, &members(count)[gone..]);
         let run = setup.sync();
@@ -69,24 +65,14 @@ fn a_source_that_went_empty_is_held_however_small() {
 
 #[test]
 fn up_to_ten_updates_or_40_percent_pass_in_full_mode() {
-    for (count, changed, held) in [
-        (12, 10, false),
-        (12, 11, true),
-        (30, 12, false),
-        (30, 13, true),
-    ] {
+    for (count, changed, held) in [(12, 10, false), (12, 11, true), (30, 12, false), (30, 13, true)]
+    {
         let setup = club(count);
         let mut rows = members(count);
-        rows[..changed]
-            .iter_mut()
-            .for_each(|row| row["address"] = json!("moved"));
+        rows[..changed].iter_mut().for_each(|row| row["address"] = json!("moved"));
         setup.sim.set_members(CLUB, &rows);
         let run = setup.sync();
-        let moved = setup
-            .records()
-            .iter()
-            .filter(|r| r["fields"]["address"] == "moved")
-            .count();
+        let moved = setup.records().iter().filter(|r| r["fields"]["address"] == "moved").count();
         if held {
             assert_held(&run, "tooManyUpdates");
             assert_eq!(moved, 0, "nothing is applied");
@@ -124,9 +110,7 @@ fn first_links_never_trip_a_brake() {
             "dateOfBirth": row["dateOfBirth"],
         });
         let body = json!({"entity": "member", "fields": fields});
-        setup
-            .host
-            .call("POST", &format!("/organizations/{ORG}/records"), &body, 201);
+        setup.host.call("POST", &format!("/organizations/{ORG}/records"), &body, 201);
     }
     let run = setup.synced();
     assert_counts(&run, json!({"linked": 30, "created": 0}));
@@ -151,43 +135,17 @@ fn approving_applies_exactly_the_plan_that_was_shown() {
     setup.sim.set_members(CLUB, &members(20));
     setup.sim.patch_member("M-20", json!({"address": "later"}));
     setup.sim.forget_requests();
-    let approved = act(
-        &setup,
-        &run,
-        "approve",
-        json!({"planHash": run["planHash"]}),
-        202,
-    );
-    assert_eq!(
-        approved["syncId"], run["syncId"],
-        "approving finishes that run"
-    );
+    let approved = act(&setup, &run, "approve", json!({"planHash": run["planHash"]}), 202);
+    assert_eq!(approved["syncId"], run["syncId"], "approving finishes that run");
     let ended = setup.host.ended(&text(&run, "syncId"));
-    assert_eq!(
-        ended["status"],
-        "completed",
-        "{ended:#}\n{}",
-        setup.host.log()
-    );
-    assert_counts(
-        &ended,
-        json!({"deactivated": 11, "updated": 1, "unchanged": 8}),
-    );
+    assert_eq!(ended["status"], "completed", "{ended:#}\n{}", setup.host.log());
+    assert_counts(&ended, json!({"deactivated": 11, "updated": 1, "unchanged": 8}));
     assert_eq!(active(&setup), 9);
     assert_eq!(setup.field("M-12", "address"), "moved");
     assert_eq!(setup.field("M-20", "address"), "20 Main Street, Ennis");
     assert_eq!(setup.host.changes(ORG, before).len(), 12);
-    assert!(
-        setup.sim.requests().is_empty(),
-        "the plan is not fetched again"
-    );
-    act(
-        &setup,
-        &run,
-        "approve",
-        json!({"planHash": run["planHash"]}),
-        409,
-    );
+    assert!(setup.sim.requests().is_empty(), "the plan is not fetched again");
+    act(&setup, &run, "approve", json!({"planHash": run["planHash"]}), 409);
 }
 
 #[test]
@@ -206,13 +164,7 @@ fn a_plan_that_a_later_run_overtook_is_stale() {
     let (setup, run) = held();
     setup.sim.set_members(CLUB, &members(20));
     setup.synced();
-    let problem = act(
-        &setup,
-        &run,
-        "approve",
-        json!({"planHash": run["planHash"]}),
-        409,
-    );
+    let problem = act(&setup, &run, "approve", json!({"planHash": run["planHash"]}), 409);
     assert_eq!(problem["code"], "plan.stale", "{problem:#}");
     assert_eq!(active(&setup), 20);
 }
@@ -220,17 +172,8 @@ fn a_plan_that_a_later_run_overtook_is_stale() {
 #[test]
 fn an_edit_while_the_run_was_held_is_not_lost() {
     let (setup, run) = held();
-    setup.edit(
-        "M-12",
-        json!({"address": "edited here", "email": "edited@example.ie"}),
-    );
-    act(
-        &setup,
-        &run,
-        "approve",
-        json!({"planHash": run["planHash"]}),
-        202,
-    );
+    setup.edit("M-12", json!({"address": "edited here", "email": "edited@example.ie"}));
+    act(&setup, &run, "approve", json!({"planHash": run["planHash"]}), 202);
     let ended = setup.host.ended(&text(&run, "syncId"));
     assert_eq!(ended["status"], "completed", "{ended:#}");
     assert_counts(&ended, json!({"deactivated": 11, "conflictsDetected": 1}));
@@ -247,13 +190,7 @@ fn a_held_run_can_be_cancelled() {
     let over = setup.host.run(&text(&run, "syncId"));
     assert_eq!(over["status"], "cancelled", "{over:#}");
     assert_eq!(active(&setup), 20);
-    act(
-        &setup,
-        &run,
-        "approve",
-        json!({"planHash": run["planHash"]}),
-        409,
-    );
+    act(&setup, &run, "approve", json!({"planHash": run["planHash"]}), 409);
     act(&setup, &run, "cancel", Value::Null, 409);
 }
 
@@ -263,10 +200,7 @@ fn a_held_run_does_not_block_another_one() {
     let again = setup.sync();
     assert_held(&again, "tooManyDeactivations");
     assert_ne!(again["syncId"], run["syncId"]);
-    assert_eq!(
-        again["planHash"], run["planHash"],
-        "the same plan has the same hash"
-    );
+    assert_eq!(again["planHash"], run["planHash"], "the same plan has the same hash");
 }
 
 #[test]
@@ -274,19 +208,8 @@ fn a_held_plan_survives_a_kill() {
     let (mut setup, run) = held();
     setup.host.kill();
     setup.host.restart();
-    act(
-        &setup,
-        &run,
-        "approve",
-        json!({"planHash": run["planHash"]}),
-        202,
-    );
+    act(&setup, &run, "approve", json!({"planHash": run["planHash"]}), 202);
     let ended = setup.host.ended(&text(&run, "syncId"));
-    assert_eq!(
-        ended["status"],
-        "completed",
-        "{ended:#}\n{}",
-        setup.host.log()
-    );
+    assert_eq!(ended["status"], "completed", "{ended:#}\n{}", setup.host.log());
     assert_eq!(active(&setup), 9);
 }

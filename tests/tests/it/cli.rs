@@ -69,11 +69,8 @@ impl Shell {
 /// A club of three whose third has a name that a spreadsheet would run.
 fn club() -> Sim {
     let sim = federation(Options::members(0));
-    let rows = [
-        member(1, json!({})),
-        member(2, json!({})),
-        member(3, json!({"lastName": FORMULA})),
-    ];
+    let rows =
+        [member(1, json!({})), member(2, json!({})), member(3, json!({"lastName": FORMULA}))];
     sim.set_members(CLUB, &rows);
     sim
 }
@@ -141,26 +138,14 @@ fn from_nothing_to_resolved_conflicts() {
     assert_eq!(first["counts"]["created"], 3, "{first:#}");
     let id = text(&first, "syncId");
 
-    let records = shell.json(
-        &["record", "list", "--entity", "member", "--org", "piarsaigh"],
-        0,
-    );
+    let records = shell.json(&["record", "list", "--entity", "member", "--org", "piarsaigh"], 0);
     let of = |name: &str| {
         let rows = records["items"].as_array().expect("items");
         let row = rows.iter().find(|row| row["fields"]["lastName"] == name);
         text(row.expect("a record"), "id")
     };
     let (second, formula) = (of("Member2"), of(FORMULA));
-    let edited = shell.json(
-        &[
-            "record",
-            "edit",
-            &formula,
-            "lastName==SUM(1,2)",
-            "phone:=null",
-        ],
-        0,
-    );
+    let edited = shell.json(&["record", "edit", &formula, "lastName==SUM(1,2)", "phone:=null"], 0);
     assert_eq!(edited["fields"]["lastName"], "=SUM(1,2)", "{edited:#}");
     assert_eq!(edited["fields"]["phone"], Value::Null, "{edited:#}");
     shell.json(&["record", "edit", &second, "firstName=Máire"], 0);
@@ -181,76 +166,35 @@ fn from_nothing_to_resolved_conflicts() {
         .flatten()
         .filter_map(|run| run["syncId"].as_str())
         .collect();
-    assert_eq!(
-        (ids.first(), ids.last()),
-        (Some(&&*second_id), Some(&&*id)),
-        "the newest first"
-    );
+    assert_eq!((ids.first(), ids.last()), (Some(&&*second_id), Some(&&*id)), "the newest first");
     assert_eq!(shell.json(&["run", "show", &id], 0)["syncId"], id);
     let lines = shell.json(&["run", "show", &second_id, "--conflicts"], 0);
-    assert_eq!(
-        lines["items"].as_array().map(Vec::len),
-        Some(2),
-        "{lines:#}"
-    );
+    assert_eq!(lines["items"].as_array().map(Vec::len), Some(2), "{lines:#}");
     let export = shell.json(&["run", "export", &second_id], 0);
-    assert_eq!(
-        export["conflicts"].as_array().map(Vec::len),
-        Some(2),
-        "{export:#}"
-    );
+    assert_eq!(export["conflicts"].as_array().map(Vec::len), Some(2), "{export:#}");
     guarded(&shell, &second_id);
 
     let inbox = shell.json(&["conflict", "list"], 0);
     let rows = inbox["items"].as_array().expect("items").clone();
     assert_eq!(rows.len(), 2, "{inbox:#}");
-    let item = |field: &str| {
-        text(
-            rows.iter()
-                .find(|row| row["field"] == field)
-                .expect("an item"),
-            "id",
-        )
-    };
+    let item =
+        |field: &str| text(rows.iter().find(|row| row["field"] == field).expect("an item"), "id");
     let (name, first_name) = (item("lastName"), item("firstName"));
-    assert_eq!(
-        shell.json(&["conflict", "show", &name], 0)["remoteValue"],
-        format!("{FORMULA}2")
-    );
+    assert_eq!(shell.json(&["conflict", "show", &name], 0)["remoteValue"], format!("{FORMULA}2"));
     shell.fails(&["conflict", "resolve", &name, "value"], 2, "--value");
-    let resolved = shell.json(
-        &["conflict", "resolve", &name, "value", "--value", "Ó Sé"],
-        0,
-    );
+    let resolved = shell.json(&["conflict", "resolve", &name, "value", "--value", "Ó Sé"], 0);
     assert_eq!(resolved["resolution"]["choice"], "value", "{resolved:#}");
     shell.json(&["conflict", "resolve", &first_name, "local"], 0);
-    shell.fails(
-        &["conflict", "resolve", &first_name, "remote"],
-        5,
-        "already-decided",
-    );
+    shell.fails(&["conflict", "resolve", &first_name, "remote"], 5, "already-decided");
     assert_eq!(shell.json(&["conflict", "list"], 0)["items"], json!([]));
     let shown = shell.json(&["record", "show", &formula], 0);
     assert_eq!(shown["fields"]["lastName"], "Ó Sé", "{shown:#}");
     let history = shell.json(&["record", "history", &formula], 0);
-    assert!(
-        history["items"]
-            .as_array()
-            .is_some_and(|rows| rows.len() >= 3),
-        "{history:#}"
-    );
+    assert!(history["items"].as_array().is_some_and(|rows| rows.len() >= 3), "{history:#}");
     let changes = shell.json(&["changes", "--org", "piarsaigh"], 0);
-    assert!(
-        changes["items"]
-            .as_array()
-            .is_some_and(|rows| rows.len() >= 6),
-        "{changes:#}"
-    );
+    assert!(changes["items"].as_array().is_some_and(|rows| rows.len() >= 6), "{changes:#}");
     let heard = shell.heard.borrow();
-    assert!(
-        !heard.contains(API_KEY) && !heard.contains(&shell.token),
-        "a secret was printed"
-    );
+    assert!(!heard.contains(API_KEY) && !heard.contains(&shell.token), "a secret was printed");
 }
 
 /// In the CSV no cell is a formula, also where quotes hide its begin.
@@ -258,29 +202,16 @@ fn from_nothing_to_resolved_conflicts() {
 fn guarded(shell: &Shell, run: &str) {
     let (code, csv, err) = shell.run(&["run", "export", run, "--format", "csv"]);
     assert_eq!(code, 0, "{err}");
-    assert!(
-        csv.contains("\"'=HYPERLINK(\"\"http://x.example\"\""),
-        "{csv}"
-    );
+    assert!(csv.contains("\"'=HYPERLINK(\"\"http://x.example\"\""), "{csv}");
     assert!(csv.contains("'=SUM(1,2)"), "{csv}");
     assert_eq!(csv.lines().count(), 3, "{csv}");
     for cell in csv.lines().flat_map(|line| line.split(',')) {
-        assert!(
-            !cell.trim_start_matches('"').starts_with('='),
-            "{cell} in {csv}"
-        );
+        assert!(!cell.trim_start_matches('"').starts_with('='), "{cell} in {csv}");
     }
     let directory = TempDir::new().expect("a directory");
     let file = directory.path().join("run.csv");
-    let (code, out, err) = shell.run(&[
-        "run",
-        "export",
-        run,
-        "--format",
-        "csv",
-        "--output",
-        &file.to_string_lossy(),
-    ]);
+    let (code, out, err) =
+        shell.run(&["run", "export", run, "--format", "csv", "--output", &file.to_string_lossy()]);
     assert_eq!((code, out.as_str()), (0, ""), "{err}");
     assert_eq!(fs::read_to_string(file).expect("a file"), csv);
 }
@@ -307,65 +238,32 @@ fn exit_codes_tell_scripts_how_it_went() {
     assert_eq!(run["errors"][0]["code"], "remote.unavailable", "{run:#}");
     let (code, out, err) = shell.run(&["sync", "member", "--wait"]);
     assert_eq!(code, 1, "{out}{err}");
-    assert!(
-        out.contains("failed") && err.contains("page 1"),
-        "{out}{err}"
-    );
+    assert!(out.contains("failed") && err.contains("page 1"), "{out}{err}");
     let check = shell.json(&["connector", "check", "Foireann"], 1);
     assert_eq!(check["ok"], false, "{check:#}");
     sim.clear_faults();
-    assert_eq!(
-        shell.json(&["connector", "check", "Foireann"], 0)["ok"],
-        true
-    );
+    assert_eq!(shell.json(&["connector", "check", "Foireann"], 0)["ok"], true);
 
     shell.fails(
-        &[
-            "sync",
-            "member",
-            "--org",
-            "nobody",
-            "--connector",
-            "Foireann",
-        ],
+        &["sync", "member", "--org", "nobody", "--connector", "Foireann"],
         4,
         "organization",
     );
     shell.fails(&["sync", "member", "--connector", "nobody"], 4, "nobody");
     shell.fails(&["sync", "dragon"], 4, "dragon");
     shell.fails(&["run", "show", "run_999"], 4, "run_999");
-    shell.fails(
-        &[
-            "org",
-            "connect",
-            "piarsaigh",
-            "Foireann",
-            "--federation-org-id",
-            CLUB,
-        ],
-        5,
-        "",
-    );
+    shell.fails(&["org", "connect", "piarsaigh", "Foireann", "--federation-org-id", CLUB], 5, "");
     shell.fails(&["org", "create", "Twice", "--id", "piarsaigh"], 5, "");
     shell.fails(&["sync"], 2, "ENTITY");
     shell.fails(&["sync", "member", "--ids", "M-1"], 2, "--mode ids");
-    shell.fails(
-        &["sync", "member", "--server", "http://127.0.0.1:1"],
-        69,
-        "127.0.0.1:1",
-    );
+    shell.fails(&["sync", "member", "--server", "http://127.0.0.1:1"], 69, "127.0.0.1:1");
     shell.fails(&["run", "list", "--token", "wrong"], 77, "token");
     let directory = TempDir::new().expect("a directory");
     let config = directory.path().join("syncline.toml");
     fs::write(&config, "[limits]\nbatchRecord = 5\n").expect("written");
-    shell.fails(
-        &["run", "list", "--config", &config.to_string_lossy()],
-        78,
-        "batchRecords",
-    );
-    let (code, out, _) = shell.run(&[
-        "sync", "member", "--mode", "ids", "--ids", "M-1,M-2", "--wait", "--json",
-    ]);
+    shell.fails(&["run", "list", "--config", &config.to_string_lossy()], 78, "batchRecords");
+    let (code, out, _) =
+        shell.run(&["sync", "member", "--mode", "ids", "--ids", "M-1,M-2", "--wait", "--json"]);
     let run: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((code, &run["counts"]["fetched"]), (0, &json!(2)), "{run:#}");
     let shown = shell.json(&["sync", "member"], 0);
@@ -404,11 +302,7 @@ fn every_reading_verb_speaks_both_ways() {
         assert_eq!(code, 0, "{verb:?}: {err}");
         let empty = answer["items"] == json!([]);
         assert!(
-            if empty {
-                err.contains("nothing to show")
-            } else {
-                !out.trim().is_empty()
-            },
+            if empty { err.contains("nothing to show") } else { !out.trim().is_empty() },
             "{verb:?}: {out}{err}"
         );
         assert!(
@@ -419,16 +313,11 @@ fn every_reading_verb_speaks_both_ways() {
     let disconnected = shell.json(&["org", "disconnect", "piarsaigh", "Foireann"], 0);
     assert_eq!(disconnected["disconnected"], true, "{disconnected:#}");
     assert_eq!(
-        shell.json(&["record", "list", "--entity", "member"], 0)["items"]
-            .as_array()
-            .map(Vec::len),
+        shell.json(&["record", "list", "--entity", "member"], 0)["items"].as_array().map(Vec::len),
         Some(3)
     );
     let deleted = shell.json(&["connector", "delete", "Foireann"], 0);
     assert_eq!(deleted["status"], "inactive", "{deleted:#}");
     let heard = shell.heard.borrow();
-    assert!(
-        !heard.contains(API_KEY) && !heard.contains(&shell.token),
-        "a secret was printed"
-    );
+    assert!(!heard.contains(API_KEY) && !heard.contains(&shell.token), "a secret was printed");
 }

@@ -19,9 +19,7 @@ fn stuck_before(setup: &Setup, page: u64) -> String {
     let read = |run: &Value| run["progress"]["page"].as_u64() >= Some(page - 1);
     setup
         .host
-        .run_when(&run, "to read the pages before the slow one", |run| {
-            page == 1 || read(run)
-        });
+        .run_when(&run, "to read the pages before the slow one", |run| page == 1 || read(run));
     run
 }
 
@@ -30,10 +28,7 @@ fn stuck_before(setup: &Setup, page: u64) -> String {
 fn whole(setup: &Setup, members: u64) {
     assert_eq!(external_ids(setup), generated_ids(members));
     let changes = setup.host.changes(ORG, 0);
-    let created = changes
-        .iter()
-        .filter(|change| change["kind"] == "created")
-        .count();
+    let created = changes.iter().filter(|change| change["kind"] == "created").count();
     assert_eq!(created as u64, members, "rows of the change feed");
 }
 
@@ -49,42 +44,20 @@ fn a_kill_while_pages_arrive_costs_a_few_pages() {
         setup.host.kill();
         setup.host.restart();
         let ended = setup.host.ended(&run);
-        assert_eq!(
-            ended["status"],
-            "completed",
-            "page {page}: {ended:#}\n{}",
-            setup.host.log()
-        );
+        assert_eq!(ended["status"], "completed", "page {page}: {ended:#}\n{}", setup.host.log());
         let new = if round == 0 { club } else { 1 };
-        assert_counts(
-            &ended,
-            json!({"fetched": club, "created": new, "unchanged": club - new}),
-        );
-        assert_eq!(
-            ended["attempt"], 1,
-            "a crash is no failed attempt: {ended:#}"
-        );
+        assert_counts(&ended, json!({"fetched": club, "created": new, "unchanged": club - new}));
+        assert_eq!(ended["attempt"], 1, "a crash is no failed attempt: {ended:#}");
         whole(&setup, club);
         let seen = setup.sim.list_pages_seen();
         let first = seen.iter().filter(|seen| **seen == 1).count();
         // The page before the slow one may not be staged yet; what lies before that is.
-        assert!(
-            page <= 2 || first == 1,
-            "killed before page {page}, asked for {seen:?}"
-        );
+        assert!(page <= 2 || first == 1, "killed before page {page}, asked for {seen:?}");
         let last = club.div_ceil(10);
-        assert_eq!(
-            seen.last(),
-            Some(&last),
-            "killed before page {page}, asked for {seen:?}"
-        );
+        assert_eq!(seen.last(), Some(&last), "killed before page {page}, asked for {seen:?}");
         let old = before["changes"].as_array().expect("changes").len();
         let kept = &setup.host.changes(ORG, 0)[..old];
-        assert_eq!(
-            json!(kept),
-            before["changes"],
-            "what was committed is still there"
-        );
+        assert_eq!(json!(kept), before["changes"], "what was committed is still there");
         setup.sim.clear_faults();
     }
 }
@@ -118,10 +91,7 @@ fn a_kill_around_the_commit_leaves_all_or_nothing() {
         let begin = Instant::now();
         let seen = loop {
             let now = setup.host.run(&run);
-            let phase = now["progress"]["phase"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
+            let phase = now["progress"]["phase"].as_str().unwrap_or_default().to_owned();
             let last = round * 4;
             let read = now["progress"]["page"].as_u64() >= Some(last);
             if read || now["status"] != "running" && now["status"] != "queued" {
@@ -140,16 +110,9 @@ fn a_kill_around_the_commit_leaves_all_or_nothing() {
         setup.host.restart();
         let ended = setup.host.ended(&run);
         assert_eq!(ended["status"], "completed", "{moments:?}: {ended:#}");
-        assert_counts(
-            &ended,
-            json!({"fetched": round * 40, "created": 40, "unchanged": before}),
-        );
+        assert_counts(&ended, json!({"fetched": round * 40, "created": 40, "unchanged": before}));
         whole(&setup, round * 40);
-        assert_eq!(
-            setup.host.list("/sync/status").len() as u64,
-            round,
-            "{moments:?}"
-        );
+        assert_eq!(setup.host.list("/sync/status").len() as u64, round, "{moments:?}");
     }
     println!("killed at {moments:?}");
 }
@@ -173,12 +136,8 @@ fn staged_pages_may_be_lost_while_the_host_is_down() {
 fn an_edit_before_a_kill_meets_the_run_that_is_taken_up() {
     let mut setup = paged(MEMBERS, SMALL_LIMITS, json!({"strategy": "local_wins"}));
     setup.synced();
-    setup
-        .sim
-        .patch_member("GAA-000003", json!({"firstName": "Theirs"}));
-    setup
-        .sim
-        .patch_member("GAA-000004", json!({"firstName": "Theirs"}));
+    setup.sim.patch_member("GAA-000003", json!({"firstName": "Theirs"}));
+    setup.sim.patch_member("GAA-000004", json!({"firstName": "Theirs"}));
     let run = stuck_before(&setup, 8);
     setup.edit("GAA-000003", json!({"firstName": "Ours"}));
     setup.host.kill();
@@ -187,10 +146,7 @@ fn an_edit_before_a_kill_meets_the_run_that_is_taken_up() {
     assert_eq!(ended["status"], "completed", "{ended:#}");
     assert_eq!(setup.field("GAA-000003", "firstName"), "Ours");
     assert_eq!(setup.field("GAA-000004", "firstName"), "Theirs");
-    assert_counts(
-        &ended,
-        json!({"conflictsDetected": 1, "conflictsResolved": 1}),
-    );
+    assert_counts(&ended, json!({"conflictsDetected": 1, "conflictsResolved": 1}));
 }
 
 #[test]
@@ -215,12 +171,7 @@ fn a_wish_to_cancel_survives_a_kill() {
     let mut setup = paged(MEMBERS, SMALL_LIMITS, json!({}));
     let run = stuck_before(&setup, 6);
     // A crash between the accepted wish and the run's end, made likely by not waiting at all.
-    setup.host.call(
-        "POST",
-        &format!("/sync/status/{run}/cancel"),
-        &json!({}),
-        202,
-    );
+    setup.host.call("POST", &format!("/sync/status/{run}/cancel"), &json!({}), 202);
     setup.host.kill();
     setup.host.restart();
     let ended = setup.host.ended(&run);
@@ -235,12 +186,7 @@ fn cancelling_a_run_that_waits_ends_it_at_once() {
     let first = stuck_before(&setup, 3);
     let second = text(&setup.host.ask(ORG, &setup.connector, json!({})), "syncId");
     assert_ne!(first, second, "a running job is not joined");
-    let answer = setup.host.call(
-        "POST",
-        &format!("/sync/status/{second}/cancel"),
-        &json!({}),
-        202,
-    );
+    let answer = setup.host.call("POST", &format!("/sync/status/{second}/cancel"), &json!({}), 202);
     assert_eq!(answer["status"], "cancelled", "{answer:#}");
     assert_eq!(setup.host.ended(&first)["status"], "completed");
     assert_eq!(setup.host.run(&second)["status"], "cancelled");
@@ -261,14 +207,11 @@ fn an_orderly_stop_lets_a_run_finish() {
 
 #[test]
 fn an_orderly_stop_hands_a_long_run_over() {
-    let config = SMALL_LIMITS.replace(
-        "requestTimeoutSecondsMax = 1",
-        "requestTimeoutSecondsMax = 60",
-    ) + "drainSecondsMax = 1\n";
+    let config = SMALL_LIMITS
+        .replace("requestTimeoutSecondsMax = 1", "requestTimeoutSecondsMax = 60")
+        + "drainSecondsMax = 1\n";
     let mut setup = paged(MEMBERS, &config, json!({}));
-    setup
-        .sim
-        .fault(Rule::page(6, Fault::Delay { ms: 50_000 }).once());
+    setup.sim.fault(Rule::page(6, Fault::Delay { ms: 50_000 }).once());
     let run = text(&setup.host.ask(ORG, &setup.connector, json!({})), "syncId");
     let read = |run: &Value| run["progress"]["page"].as_u64() >= Some(5);
     setup.host.run_when(&run, "to read five pages", read);
@@ -277,18 +220,11 @@ fn an_orderly_stop_hands_a_long_run_over() {
     let status = setup.host.wait();
     let took = begin.elapsed();
     assert_eq!(status.code(), Some(0), "{}", setup.host.log());
-    assert!(
-        took < Duration::from_secs(5),
-        "draining for 1 s took {took:?}"
-    );
+    assert!(took < Duration::from_secs(5), "draining for 1 s took {took:?}");
     setup.sim.forget_requests();
     setup.host.restart();
     let ended = setup.host.ended(&run);
     assert_eq!(ended["status"], "completed", "{ended:#}");
-    assert_eq!(
-        setup.sim.list_pages_seen().first(),
-        Some(&6),
-        "it goes on where it was"
-    );
+    assert_eq!(setup.sim.list_pages_seen().first(), Some(&6), "it goes on where it was");
     whole(&setup, MEMBERS);
 }

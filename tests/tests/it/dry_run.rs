@@ -9,10 +9,7 @@ fn busy() -> Setup {
     let policy = json!({"entities": {"member": {"fields": {"phone": {"strategy": "manual"}}}}});
     let setup = Setup::with(&members(12), json!({}), policy);
     setup.synced();
-    setup.edit(
-        "M-1",
-        json!({"email": "local@example.ie", "phone": "085 000 0000"}),
-    );
+    setup.edit("M-1", json!({"email": "local@example.ie", "phone": "085 000 0000"}));
     let mut rows = members(12);
     rows[0]["email"] = json!("remote@example.ie");
     rows[0]["phone"] = json!("086 000 0000");
@@ -61,11 +58,8 @@ fn a_dry_run_counts_what_the_real_run_then_does() {
 fn a_dry_run_lists_its_conflicts_and_outcomes() {
     let setup = busy();
     let dry = setup.sync_with(json!({"dryRun": true}));
-    let mut fields: Vec<String> = setup
-        .conflicts_of(&dry)
-        .iter()
-        .map(|line| text(line, "field"))
-        .collect();
+    let mut fields: Vec<String> =
+        setup.conflicts_of(&dry).iter().map(|line| text(line, "field")).collect();
     fields.sort();
     assert_eq!(fields, ["email", "phone"]);
     let path = format!("/sync/status/{}/records", text(&dry, "syncId"));

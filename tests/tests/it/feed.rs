@@ -9,9 +9,7 @@ fn kinds(rows: &[Value]) -> Vec<String> {
 }
 
 fn seqs(rows: &[Value]) -> Vec<u64> {
-    rows.iter()
-        .map(|row| row["seq"].as_u64().expect("a seq"))
-        .collect()
+    rows.iter().map(|row| row["seq"].as_u64().expect("a seq")).collect()
 }
 
 #[test]
@@ -20,16 +18,10 @@ fn each_change_is_a_row_of_its_kind() {
     let first = setup.synced();
     let rows = setup.host.changes(ORG, 0);
     assert_eq!(kinds(&rows), ["created", "created"]);
-    assert!(
-        rows.iter()
-            .all(|row| row["runId"] == first["syncId"] && row["entity"] == "member")
-    );
+    assert!(rows.iter().all(|row| row["runId"] == first["syncId"] && row["entity"] == "member"));
 
     let last = setup.last_change();
-    setup.sim.patch_member(
-        "M-1",
-        json!({"address": "moved", "email": "new@example.ie"}),
-    );
+    setup.sim.patch_member("M-1", json!({"address": "moved", "email": "new@example.ie"}));
     let second = setup.synced();
     let rows = setup.host.changes(ORG, last);
     assert_eq!(kinds(&rows), ["updated"]);
@@ -59,29 +51,16 @@ fn the_feed_is_ordered_without_gaps_and_can_be_followed_in_pages() {
     let mut followed = Vec::new();
     let mut after = 0;
     for _ in 0..3 {
-        let page = setup.host.get(&format!(
-            "/organizations/{ORG}/changes?after={after}&limit=10"
-        ));
+        let page = setup.host.get(&format!("/organizations/{ORG}/changes?after={after}&limit=10"));
         followed.extend(page["items"].as_array().unwrap().clone());
         after = page["nextAfter"].as_u64().unwrap();
     }
     assert_eq!(followed, all);
-    let quiet = setup
-        .host
-        .get(&format!("/organizations/{ORG}/changes?after={after}"));
-    assert_eq!(
-        (&quiet["items"], &quiet["nextAfter"]),
-        (&json!([]), &json!(25))
-    );
+    let quiet = setup.host.get(&format!("/organizations/{ORG}/changes?after={after}"));
+    assert_eq!((&quiet["items"], &quiet["nextAfter"]), (&json!([]), &json!(25)));
     setup.synced();
-    assert_eq!(
-        setup.last_change(),
-        25,
-        "a run without changes adds nothing"
-    );
-    let at_once = setup
-        .host
-        .call("GET", "/organizations/nowhere/changes", &Value::Null, 404);
+    assert_eq!(setup.last_change(), 25, "a run without changes adds nothing");
+    let at_once = setup.host.call("GET", "/organizations/nowhere/changes", &Value::Null, 404);
     assert_eq!(at_once["code"], "not-found");
 }
 
@@ -90,24 +69,12 @@ fn the_timeline_of_a_record_tells_who_changed_what_and_why() {
     let setup = Setup::new(&members(1));
     let first = setup.synced();
     setup.edit("M-1", json!({"email": "local@example.ie"}));
-    setup.sim.patch_member(
-        "M-1",
-        json!({"email": "remote@example.ie", "address": "moved"}),
-    );
+    setup.sim.patch_member("M-1", json!({"email": "remote@example.ie", "address": "moved"}));
     let second = setup.synced();
     let id = text(&setup.record("M-1"), "id");
-    let history = setup
-        .host
-        .list(&format!("/organizations/{ORG}/records/{id}/history"));
-    assert_eq!(
-        kinds(&history),
-        ["updated", "updated", "created"],
-        "{history:#?}"
-    );
-    let versions: Vec<_> = history
-        .iter()
-        .map(|entry| entry["version"].clone())
-        .collect();
+    let history = setup.host.list(&format!("/organizations/{ORG}/records/{id}/history"));
+    assert_eq!(kinds(&history), ["updated", "updated", "created"], "{history:#?}");
+    let versions: Vec<_> = history.iter().map(|entry| entry["version"].clone()).collect();
     assert_eq!(versions, [3, 2, 1]);
     assert_eq!(history[0]["runId"], second["syncId"]);
     assert_eq!(
@@ -121,10 +88,7 @@ fn the_timeline_of_a_record_tells_who_changed_what_and_why() {
     );
     assert_eq!(history[0]["fields"]["address"]["strategy"], Value::Null);
     assert_eq!(history[1]["by"]["kind"], "person");
-    assert_eq!(
-        history[1]["fields"]["email"]["before"],
-        "member1@example.ie"
-    );
+    assert_eq!(history[1]["fields"]["email"]["before"], "member1@example.ie");
     assert_eq!(history[2]["runId"], first["syncId"]);
 }
 
@@ -135,11 +99,7 @@ fn a_run_lists_what_it_did_to_each_record() {
     let path = format!("/sync/status/{}/records", text(&first, "syncId"));
     let outcomes = setup.host.list(&path);
     assert_eq!(outcomes.len(), 3, "{outcomes:#?}");
-    assert!(
-        outcomes
-            .iter()
-            .all(|row| row["outcome"] == "created" && row["version"] == 1)
-    );
+    assert!(outcomes.iter().all(|row| row["outcome"] == "created" && row["version"] == 1));
     setup.sim.patch_member("M-2", json!({"address": "moved"}));
     setup.sim.delete_member("M-3");
     let second = setup.synced();
@@ -147,10 +107,7 @@ fn a_run_lists_what_it_did_to_each_record() {
     let updated = setup.host.list(&format!("{path}?outcome=updated"));
     assert_eq!(updated.len(), 1, "{updated:#?}");
     assert_eq!(updated[0]["externalId"], "M-2");
-    assert_eq!(
-        setup.host.list(&format!("{path}?outcome=inactivated"))[0]["externalId"],
-        "M-3"
-    );
+    assert_eq!(setup.host.list(&format!("{path}?outcome=inactivated"))[0]["externalId"], "M-3");
 }
 
 #[test]
@@ -164,10 +121,7 @@ fn a_run_shows_its_requests_and_never_a_secret() {
         setup.host.get(&path).to_string(),
         json!(requests).to_string(),
         json!(setup.host.list(&format!("{path}/logs"))).to_string(),
-        setup
-            .host
-            .get(&format!("/connectors/{}", setup.connector))
-            .to_string(),
+        setup.host.get(&format!("/connectors/{}", setup.connector)).to_string(),
         setup.host.log(),
     ];
     for text in &everything {

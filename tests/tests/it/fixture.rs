@@ -51,11 +51,7 @@ impl Host {
         let directory = TempDir::new().expect("a temporary directory");
         let config = format!("[egress]\nallowPrivate = {}\n{more}", json!(allowed));
         fs::write(directory.path().join("syncline.toml"), config).expect("the configuration");
-        let mut host = Host {
-            directory,
-            process: None,
-            token: String::new(),
-        };
+        let mut host = Host { directory, process: None, token: String::new() };
         let output = Command::new(BINARY)
             .args(["init", "--json", "--data-dir"])
             .arg(host.data_dir())
@@ -158,23 +154,14 @@ impl Host {
         body: &Value,
     ) -> Answer {
         let target = format!("/api/v1{path}");
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let authorization = format!("Bearer {}", self.token);
         let mut headers = vec![("Content-Type", "application/json")];
         if !extra.iter().any(|(name, _)| *name == "Authorization") {
             headers.push(("Authorization", &authorization));
         }
         headers.extend(extra);
-        let request = Request {
-            method,
-            target: &target,
-            headers: &headers,
-            body: body.as_bytes(),
-        };
+        let request = Request { method, target: &target, headers: &headers, body: body.as_bytes() };
         Connection::open(self.address())
             .and_then(|mut connection| connection.send(&request))
             .unwrap_or_else(|cause| panic!("{method} {target}: {cause}\n{}", self.log()))
@@ -207,7 +194,7 @@ impl Host {
         let mut next = first.clone();
         loop {
             let mut page = self.get(&next);
-            items.extend(page["items"].as_array_mut().expect("items").drain(..));
+            items.append(page["items"].as_array_mut().expect("items"));
             match page["nextCursor"].as_str() {
                 Some(cursor) => next = format!("{first}&cursor={cursor}"),
                 None => return items,
@@ -282,10 +269,7 @@ impl Host {
                 return run;
             }
             if begin.elapsed() > DEADLINE {
-                panic!(
-                    "waited {DEADLINE:?} for run {id} {what}: {run:#}\n{}",
-                    self.log()
-                );
+                panic!("waited {DEADLINE:?} for run {id} {what}: {run:#}\n{}", self.log());
             }
             thread::sleep(POLL);
         }
@@ -377,9 +361,7 @@ pub(crate) fn member(number: u32, more: Value) -> Value {
 
 /// Members `1..=count`.
 pub(crate) fn members(count: u32) -> Vec<Value> {
-    (1..=count)
-        .map(|number| member(number, json!({})))
-        .collect()
+    (1..=count).map(|number| member(number, json!({}))).collect()
 }
 
 /// One organization, connected to one club of one simulator.
@@ -418,12 +400,7 @@ impl Setup {
         host.create_organization(ORG);
         let connector = host.create_connector(&sim.base_url(), connector);
         let connection = host.connect(ORG, &connector, CLUB, connection);
-        Setup {
-            host,
-            sim,
-            connector,
-            connection,
-        }
+        Setup { host, sim, connector, connection }
     }
 
     /// A full sync; the run as it ended.
@@ -481,8 +458,7 @@ impl Setup {
     /// The conflict lines of a run.
     #[track_caller]
     pub(crate) fn conflicts_of(&self, run: &Value) -> Vec<Value> {
-        self.host
-            .list(&format!("/sync/status/{}/conflicts", text(run, "syncId")))
+        self.host.list(&format!("/sync/status/{}/conflicts", text(run, "syncId")))
     }
 
     /// The open items of the conflict inbox.

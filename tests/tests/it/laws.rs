@@ -12,9 +12,7 @@ const CONFLICTS: u64 = 100_000;
 
 #[track_caller]
 fn check(name: &str) {
-    let seed = std::env::var(SEED_VARIABLE)
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(20_260_301);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -22,19 +20,13 @@ fn check(name: &str) {
         .build()
         .expect("a runtime");
     let engine = Engine::new(None, Limits::default()).expect("an engine");
-    let registry = runtime
-        .block_on(Registry::open(engine, Options::bundled()))
-        .expect("plugins");
+    let registry = runtime.block_on(Registry::open(engine, Options::bundled())).expect("plugins");
     let loaded = registry.strategy(name).expect("a bundled strategy");
     let values_declared =
         matches!(&loaded.manifest, Manifest::Strategy(strategy) if strategy.values);
     let session = StrategySession::open(&loaded).expect("a session");
     let begin = Instant::now();
-    let cases = Cases {
-        seed,
-        conflicts: CONFLICTS,
-        values_declared,
-    };
+    let cases = Cases { seed, conflicts: CONFLICTS, values_declared };
     let mut calls = 0_u64;
     let mut trap = None;
     let outcome = laws::check(
@@ -48,10 +40,7 @@ fn check(name: &str) {
         },
         cases,
     );
-    println!(
-        "{name}: seed {seed}, {CONFLICTS} conflicts, {calls} calls, {:?}",
-        begin.elapsed()
-    );
+    println!("{name}: seed {seed}, {CONFLICTS} conflicts, {calls} calls, {:?}", begin.elapsed());
     assert_eq!(outcome, Ok(()), "{trap:?}");
     assert!(calls > CONFLICTS / 48, "it was asked");
 }

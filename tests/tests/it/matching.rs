@@ -7,10 +7,7 @@ use crate::fixture::{CLUB, ORG, Setup, assert_counts, member, members, text};
 
 /// Adds a connection that reads the simulator's members file; answers (connector, connection).
 fn csv_connection(setup: &Setup) -> (String, String) {
-    setup.sim.set_csv(&CsvStyle {
-        header: Header::Api,
-        ..CsvStyle::default()
-    });
+    setup.sim.set_csv(&CsvStyle { header: Header::Api, ..CsvStyle::default() });
     let file = json!({
         "name": "Members file",
         "federationCode": "members_file",
@@ -46,10 +43,7 @@ fn a_record_is_found_by_its_external_id_whatever_else_changes() {
         }),
     );
     setup.sim.set_members(CLUB, &[changed]);
-    assert_counts(
-        &setup.synced(),
-        json!({"updated": 1, "created": 0, "linked": 0}),
-    );
+    assert_counts(&setup.synced(), json!({"updated": 1, "created": 0, "linked": 0}));
     let record = setup.record("M-1");
     assert_eq!(record["id"], id);
     assert_eq!(record["externalIds"]["membershipNumber"], "200-00001-001");
@@ -73,11 +67,7 @@ fn records_of_another_connector_are_linked_by_membership_number_and_not_doubled(
     }
     let changes = setup.host.changes(ORG, before);
     assert_eq!(changes.len(), 40);
-    assert!(
-        changes.iter().all(|row| row["kind"] == "linked"),
-        "{:#}",
-        changes[0]
-    );
+    assert!(changes.iter().all(|row| row["kind"] == "linked"), "{:#}", changes[0]);
     // Both connections agree from now on.
     assert_counts(&setup.synced(), json!({"unchanged": 40}));
     let again = setup.host.sync(ORG, &csv, json!({}));
@@ -89,9 +79,7 @@ fn the_membership_number_links_even_under_another_name() {
     let setup = Setup::new(&members(1));
     let (csv, _) = csv_connection(&setup);
     setup.host.sync(ORG, &csv, json!({}));
-    setup
-        .sim
-        .patch_member("M-1", json!({"lastName": "Ní Shé", "memberId": "M-77"}));
+    setup.sim.patch_member("M-1", json!({"lastName": "Ní Shé", "memberId": "M-77"}));
     assert_counts(&setup.synced(), json!({"linked": 1, "created": 0}));
     assert_eq!(setup.field("M-77", "lastName"), "Ní Shé");
     assert_eq!(setup.records().len(), 1);
@@ -123,14 +111,10 @@ fn without_a_match_a_record_is_created() {
 #[test]
 fn an_ambiguous_match_waits_for_review_and_closes_when_it_is_clear() {
     let setup = Setup::new(&members(6));
-    let twins: Vec<String> = (0..2)
-        .map(|_| create(&setup, person("Aoife", "Member1", "1990-01-02")))
-        .collect();
+    let twins: Vec<String> =
+        (0..2).map(|_| create(&setup, person("Aoife", "Member1", "1990-01-02"))).collect();
     let run = setup.synced();
-    assert_counts(
-        &run,
-        json!({"created": 5, "linked": 0, "quarantined": 1, "valid": 6}),
-    );
+    assert_counts(&run, json!({"created": 5, "linked": 0, "quarantined": 1, "valid": 6}));
     assert!(setup.find("M-1").is_none(), "never a guess");
     let failures = setup.failures();
     assert_eq!(failures.len(), 1, "{failures:#?}");
@@ -145,18 +129,11 @@ fn an_ambiguous_match_waits_for_review_and_closes_when_it_is_clear() {
     assert_eq!(again[0]["attempts"], 2);
     assert_eq!(again[0]["firstSeenAt"], failures[0]["firstSeenAt"]);
     // A person tells the two apart.
-    setup
-        .host
-        .edit(ORG, &twins[0], json!({"dateOfBirth": "1960-01-01"}));
-    assert_counts(
-        &setup.synced(),
-        json!({"linked": 1, "unchanged": 5, "quarantined": 0}),
-    );
+    setup.host.edit(ORG, &twins[0], json!({"dateOfBirth": "1960-01-01"}));
+    assert_counts(&setup.synced(), json!({"linked": 1, "unchanged": 5, "quarantined": 0}));
     assert_eq!(setup.record("M-1")["id"], *twins[1]);
     assert!(setup.failures().is_empty(), "{:#?}", setup.failures());
-    let closed = setup
-        .host
-        .get(&format!("/sync/failures/{}", text(&failures[0], "id")));
+    let closed = setup.host.get(&format!("/sync/failures/{}", text(&failures[0], "id")));
     assert!(closed["resolvedAt"].is_string(), "{closed:#}");
 }
 
@@ -170,9 +147,7 @@ fn two_remote_records_with_one_membership_number_are_not_merged() {
     assert_eq!(setup.failures()[0]["externalId"], "M-2");
     assert_eq!(setup.field("M-1", "email"), "member1@example.ie");
     // The federation gives the second one a number of its own.
-    setup
-        .sim
-        .patch_member("M-2", json!({"membershipNumber": "300-00002-001"}));
+    setup.sim.patch_member("M-2", json!({"membershipNumber": "300-00002-001"}));
     assert_counts(&setup.synced(), json!({"created": 1, "quarantined": 0}));
     assert!(setup.failures().is_empty());
 }
@@ -195,26 +170,13 @@ fn each_connection_keeps_bases_of_its_own() {
     setup.synced();
     assert_counts(&setup.host.sync(ORG, &csv, json!({})), json!({"linked": 1}));
     // The file brings a new value first; the list, which follows, has come to the same one.
-    setup
-        .sim
-        .patch_member("M-1", json!({"email": "new@example.ie"}));
-    assert_counts(
-        &setup.host.sync(ORG, &csv, json!({})),
-        json!({"updated": 1}),
-    );
+    setup.sim.patch_member("M-1", json!({"email": "new@example.ie"}));
+    assert_counts(&setup.host.sync(ORG, &csv, json!({})), json!({"updated": 1}));
     let run = setup.synced();
-    assert_counts(
-        &run,
-        json!({"unchanged": 1, "updated": 0, "conflictsDetected": 0}),
-    );
+    assert_counts(&run, json!({"unchanged": 1, "updated": 0, "conflictsDetected": 0}));
     // Both agree now; the next change of either is taken without a conflict.
-    setup
-        .sim
-        .patch_member("M-1", json!({"email": "newer@example.ie"}));
-    assert_counts(
-        &setup.synced(),
-        json!({"updated": 1, "conflictsDetected": 0}),
-    );
+    setup.sim.patch_member("M-1", json!({"email": "newer@example.ie"}));
+    assert_counts(&setup.synced(), json!({"updated": 1, "conflictsDetected": 0}));
     let run = setup.host.sync(ORG, &csv, json!({}));
     assert_counts(&run, json!({"unchanged": 1, "conflictsDetected": 0}));
     assert_eq!(setup.field("M-1", "email"), "newer@example.ie");

@@ -25,9 +25,7 @@ fn patched(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut times = 0;
     let mut at = 0;
-    while let Some(next) = bytes[at..]
-        .windows(from.len())
-        .position(|part| part == from.as_bytes())
+    while let Some(next) = bytes[at..].windows(from.len()).position(|part| part == from.as_bytes())
     {
         at += next;
         bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
@@ -48,10 +46,7 @@ fn upload(host: &Host, bytes: &[u8]) -> Answer {
     let request = Request {
         method: "POST",
         target: "/api/v1/plugins",
-        headers: &[
-            ("Authorization", &authorization),
-            ("Content-Type", "application/wasm"),
-        ],
+        headers: &[("Authorization", &authorization), ("Content-Type", "application/wasm")],
         body: bytes,
     };
     let answer = Connection::open(host.address()).and_then(|mut server| server.send(&request));
@@ -75,10 +70,7 @@ fn what_is_no_plugin_is_refused_in_one_sentence() {
     let before = host.list("/plugins");
     let mut other_api = foreign();
     for interface in ["types", "http", "pull", "fetch"] {
-        let (from, to) = (
-            format!("plugin/{interface}@0.1.0"),
-            format!("plugin/{interface}@0.9.0"),
-        );
+        let (from, to) = (format!("plugin/{interface}@0.1.0"), format!("plugin/{interface}@0.9.0"));
         other_api = patched(other_api, &from, &to);
     }
     let importing = |import: &str, export: &str| {
@@ -94,18 +86,8 @@ fn what_is_no_plugin_is_refused_in_one_sentence() {
     let manifest = patched(foreign(), FOREIGN, "XYZ foireann");
     let cases: [(&str, Vec<u8>, &str, &str); 11] = [
         ("nothing", Vec::new(), "plugin.not-wasm", "not WebAssembly"),
-        (
-            "text",
-            b"MZ this is no component".to_vec(),
-            "plugin.not-wasm",
-            "not WebAssembly",
-        ),
-        (
-            "core module",
-            b"\0asm\x01\0\0\0".to_vec(),
-            "plugin.core-module",
-            "wasm32-wasip2",
-        ),
+        ("text", b"MZ this is no component".to_vec(), "plugin.not-wasm", "not WebAssembly"),
+        ("core module", b"\0asm\x01\0\0\0".to_vec(), "plugin.core-module", "wasm32-wasip2"),
         ("half a component", cut, "plugin.malformed", "damaged"),
         ("other version", other_api, "plugin.other-api", "0.9.0"),
         (
@@ -126,30 +108,18 @@ fn what_is_no_plugin_is_refused_in_one_sentence() {
             "plugin.import",
             "strategy",
         ),
-        (
-            "neither kind",
-            component("(component)"),
-            "plugin.kind",
-            "neither a connector nor",
-        ),
+        ("neither kind", component("(component)"), "plugin.kind", "neither a connector nor"),
         ("bad manifest", manifest, "plugin.manifest", "/id"),
         ("too large", large, "plugin.component-too-large", "16777216"),
     ];
     for (name, bytes, code, words) in cases {
         let answer = upload(&host, &bytes);
         let problem = checked("POST", name, &answer, 422);
-        assert_eq!(
-            answer.header("content-type"),
-            Some("application/problem+json"),
-            "{name}"
-        );
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{name}");
         assert_eq!(problem["code"], code, "{name}: {problem:#}");
         let detail = text(&problem, "detail");
         assert!(detail.contains(words), "{name}: no {words:?} in {detail}");
-        assert!(
-            !detail.contains('\n') && detail.len() < 600,
-            "{name}: {detail}"
-        );
+        assert!(!detail.contains('\n') && detail.len() < 600, "{name}: {detail}");
         assert_eq!(host.list("/plugins"), before, "{name} left a row");
     }
     let directory = host.data_dir().join("plugins");
@@ -164,10 +134,7 @@ fn a_body_that_is_too_large_is_a_problem_too() {
     let body = json!({"name": "x".repeat(3_000)});
     let answer = host.send("POST", "/organizations", &[], &body);
     let problem = checked("POST", "/organizations", &answer, 413);
-    assert_eq!(
-        answer.header("content-type"),
-        Some("application/problem+json")
-    );
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(problem["code"], "body.too-large", "{problem:#}");
 }
 
@@ -182,17 +149,9 @@ fn a_foreign_component_runs_after_approval_and_is_pinned() {
     assert_eq!(installed["sha256"], sha256, "{installed:#}");
     assert_eq!(installed["name"], FOREIGN, "{installed:#}");
     assert_eq!(installed["kind"], "connector", "{installed:#}");
-    assert_eq!(
-        installed["asks"]["hosts"],
-        json!(["{baseUrl}"]),
-        "{installed:#}"
-    );
+    assert_eq!(installed["asks"]["hosts"], json!(["{baseUrl}"]), "{installed:#}");
     checked("POST", "again", &upload(&host, &bytes), 201);
-    assert_eq!(
-        named(&host, FOREIGN).len(),
-        1,
-        "the same bytes are installed once"
-    );
+    assert_eq!(named(&host, FOREIGN).len(), 1, "the same bytes are installed once");
 
     host.create_organization(ORG);
     let wanted = json!({"plugin": FOREIGN});
@@ -201,19 +160,9 @@ fn a_foreign_component_runs_after_approval_and_is_pinned() {
     host.call("POST", "/plugins/no-such-plugin/approve", &json!({}), 404);
     let other = json!({"sha256": "0".repeat(64)});
     host.call("POST", &format!("/plugins/{FOREIGN}/approve"), &other, 404);
-    host.call(
-        "POST",
-        &format!("/plugins/{FOREIGN}/activate"),
-        &json!({"sha256": sha256}),
-        409,
-    );
+    host.call("POST", &format!("/plugins/{FOREIGN}/activate"), &json!({"sha256": sha256}), 409);
 
-    let approved = host.call(
-        "POST",
-        &format!("/plugins/{FOREIGN}/approve"),
-        &json!({}),
-        200,
-    );
+    let approved = host.call("POST", &format!("/plugins/{FOREIGN}/approve"), &json!({}), 200);
     assert_eq!(approved["state"], "active", "{approved:#}");
     assert_eq!(approved["approvedBy"], "admin", "{approved:#}");
     let connector = host.create_connector(&sim.base_url(), wanted);
@@ -225,11 +174,7 @@ fn a_foreign_component_runs_after_approval_and_is_pinned() {
     let lock = fs::read_to_string(host.data_dir().join("plugins.lock")).expect("a lock file");
     assert!(lock.contains(&sha256) && lock.contains(FOREIGN), "{lock}");
     host.restart();
-    assert_eq!(
-        named(&host, FOREIGN)[0]["state"],
-        "active",
-        "the pin survives a restart"
-    );
+    assert_eq!(named(&host, FOREIGN)[0]["state"], "active", "the pin survives a restart");
     assert_eq!(host.sync(ORG, &connector, json!({}))["status"], "completed");
 
     // Another file under the same name waits for its own approval; the old one serves on.
@@ -239,25 +184,12 @@ fn a_foreign_component_runs_after_approval_and_is_pinned() {
     assert_eq!(pending["state"], "pending", "{pending:#}");
     let run = host.sync(ORG, &connector, json!({}));
     assert_eq!(run["plugin"]["sha256"], sha256, "{run:#}");
-    host.call(
-        "POST",
-        &format!("/plugins/{FOREIGN}/approve"),
-        &json!({}),
-        200,
-    );
+    host.call("POST", &format!("/plugins/{FOREIGN}/approve"), &json!({}), 200);
     let run = host.sync(ORG, &connector, json!({}));
     assert_eq!(run["plugin"]["sha256"], sha256_hex(&newer), "{run:#}");
-    host.call(
-        "POST",
-        &format!("/plugins/{FOREIGN}/activate"),
-        &json!({"sha256": sha256}),
-        200,
-    );
+    host.call("POST", &format!("/plugins/{FOREIGN}/activate"), &json!({"sha256": sha256}), 200);
     let run = host.sync(ORG, &connector, json!({}));
-    assert_eq!(
-        run["plugin"]["sha256"], sha256,
-        "the older one is back: {run:#}"
-    );
+    assert_eq!(run["plugin"]["sha256"], sha256, "the older one is back: {run:#}");
 }
 
 fn connector(base_url: &str) -> Value {
@@ -282,29 +214,18 @@ fn files_of_the_directory_are_pending_or_rejected() {
         } else {
             host.restart();
         }
-        for (name, words) in [
-            ("broken", "not WebAssembly"),
-            ("module", "core WebAssembly module"),
-        ] {
+        for (name, words) in [("broken", "not WebAssembly"), ("module", "core WebAssembly module")]
+        {
             let rows = named(&host, name);
             assert_eq!(rows.len(), 1, "{round}: {name}");
             assert_eq!(rows[0]["state"], "rejected", "{round}: {}", rows[0]);
-            assert!(
-                text(&rows[0], "reason").contains(words),
-                "{round}: {}",
-                rows[0]
-            );
+            assert!(text(&rows[0], "reason").contains(words), "{round}: {}", rows[0]);
         }
         assert_eq!(named(&host, FOREIGN)[0]["state"], "pending", "{round}");
         assert_eq!(host.list("/plugins").len(), COMPONENTS.len() + 3, "{round}");
     }
     host.call("POST", "/plugins/broken/approve", &json!({}), 404);
-    host.call(
-        "POST",
-        &format!("/plugins/{FOREIGN}/approve"),
-        &json!({}),
-        200,
-    );
+    host.call("POST", &format!("/plugins/{FOREIGN}/approve"), &json!({}), 200);
 
     // A bad file over an approved one leaves the approved version serving.
     fs::write(directory.join("mine.wasm"), b"half a fi").expect("written");
@@ -327,26 +248,15 @@ fn dev_approves_and_reloads_by_itself() {
     fs::write(directory.join("mine.wasm"), foreign()).expect("written");
     let begin = Instant::now();
     while named(&host, FOREIGN).is_empty() {
-        assert!(
-            begin.elapsed() < Duration::from_secs(60),
-            "it is not seen\n{}",
-            host.log()
-        );
+        assert!(begin.elapsed() < Duration::from_secs(60), "it is not seen\n{}", host.log());
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(named(&host, FOREIGN)[0]["state"], "active");
-    assert!(
-        !host.data_dir().join("plugins.lock").exists(),
-        "development pins nothing"
-    );
+    assert!(!host.data_dir().join("plugins.lock").exists(), "development pins nothing");
     signal(host.process_id(), "TERM");
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
     host.restart();
-    assert_eq!(
-        named(&host, FOREIGN)[0]["state"],
-        "pending",
-        "without --dev it waits"
-    );
+    assert_eq!(named(&host, FOREIGN)[0]["state"], "pending", "without --dev it waits");
 }
 
 #[test]
@@ -361,21 +271,11 @@ fn the_command_line_inspects_installs_and_approves() {
     };
     let (good, bad) = (file("good.wasm", &foreign()), file("bad.wasm", b"garbage"));
     let server = format!("http://{}", host.address());
-    let environment = [
-        ("SYNCLINE_SERVER", server.as_str()),
-        ("SYNCLINE_TOKEN", &host.token),
-    ];
+    let environment = [("SYNCLINE_SERVER", server.as_str()), ("SYNCLINE_TOKEN", &host.token)];
     let run = |arguments: &[&str]| {
         let output = program(arguments, &environment);
-        let (out, err) = (
-            output.stdout,
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        );
-        (
-            output.status.code(),
-            serde_json::from_slice::<Value>(&out).unwrap_or_default(),
-            err,
-        )
+        let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
+        (output.status.code(), serde_json::from_slice::<Value>(&out).unwrap_or_default(), err)
     };
     let (code, seen, said) = run(&["plugin", "inspect", &good, "--json"]);
     assert_eq!(code, Some(0), "{said}");
@@ -387,23 +287,11 @@ fn the_command_line_inspects_installs_and_approves() {
         assert!(said.contains("not WebAssembly"), "{verb}: {said}");
     }
     let (code, seen, said) = run(&["plugin", "install", &good, "--json"]);
-    assert_eq!(
-        (code, seen["state"].as_str()),
-        (Some(0), Some("pending")),
-        "{said}"
-    );
+    assert_eq!((code, seen["state"].as_str()), (Some(0), Some("pending")), "{said}");
     let (code, seen, said) = run(&["plugin", "approve", FOREIGN, "--json"]);
-    assert_eq!(
-        (code, seen["state"].as_str()),
-        (Some(0), Some("active")),
-        "{said}"
-    );
+    assert_eq!((code, seen["state"].as_str()), (Some(0), Some("active")), "{said}");
     assert_eq!(run(&["plugin", "approve", "nobody", "--json"]).0, Some(4));
     let (code, seen, said) = run(&["plugin", "list", "--json"]);
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(
-        seen["items"].as_array().map(Vec::len),
-        Some(COMPONENTS.len() + 1),
-        "{seen:#}"
-    );
+    assert_eq!(seen["items"].as_array().map(Vec::len), Some(COMPONENTS.len() + 1), "{seen:#}");
 }

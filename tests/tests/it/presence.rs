@@ -25,9 +25,7 @@ fn a_member_that_comes_back_is_the_same_record_and_active_again() {
     let id = setup.record("M-2")["id"].clone();
     setup.sim.delete_member("M-2");
     setup.synced();
-    setup
-        .sim
-        .add_members(CLUB, &[member(2, json!({"address": "moved"}))]);
+    setup.sim.add_members(CLUB, &[member(2, json!({"address": "moved"}))]);
     let before = setup.last_change();
     let run = setup.synced();
     assert_counts(&run, json!({"created": 0, "reactivated": 1}));
@@ -45,9 +43,7 @@ fn a_member_that_comes_back_lapsed_stays_inactive() {
     setup.synced();
     setup.sim.delete_member("M-2");
     setup.synced();
-    setup
-        .sim
-        .add_members(CLUB, &[member(2, json!({"membershipStatus": "Lapsed"}))]);
+    setup.sim.add_members(CLUB, &[member(2, json!({"membershipStatus": "Lapsed"}))]);
     setup.synced();
     assert_eq!(setup.record("M-2")["status"], "inactive");
 }
@@ -60,10 +56,7 @@ fn a_local_edit_of_a_member_that_is_gone_is_kept() {
     setup.synced();
     setup.edit("M-2", json!({"email": "still@example.ie"}));
     setup.sim.add_members(CLUB, &[member(2, json!({}))]);
-    assert_counts(
-        &setup.synced(),
-        json!({"reactivated": 1, "conflictsDetected": 0}),
-    );
+    assert_counts(&setup.synced(), json!({"reactivated": 1, "conflictsDetected": 0}));
     assert_eq!(setup.field("M-2", "email"), "still@example.ie");
 }
 
@@ -71,15 +64,9 @@ fn a_local_edit_of_a_member_that_is_gone_is_kept() {
 fn a_record_made_by_hand_is_never_deactivated() {
     let setup = Setup::new(&members(2));
     let body = json!({"entity": "member", "fields": {"firstName": "Una"}});
-    setup
-        .host
-        .call("POST", &format!("/organizations/{ORG}/records"), &body, 201);
+    setup.host.call("POST", &format!("/organizations/{ORG}/records"), &body, 201);
     assert_counts(&setup.synced(), json!({"created": 2, "deactivated": 0}));
-    let statuses: Vec<_> = setup
-        .records()
-        .iter()
-        .map(|r| r["status"].clone())
-        .collect();
+    let statuses: Vec<_> = setup.records().iter().map(|r| r["status"].clone()).collect();
     assert_eq!(statuses, ["active", "active", "active"]);
 }
 
@@ -91,13 +78,7 @@ fn a_listing_that_does_not_add_up_applies_its_rows_and_deactivates_nobody() {
     setup.synced();
     setup.sim.delete_member("M-6");
     setup.sim.patch_member("M-1", json!({"address": "moved"}));
-    setup.sim.fault(Rule::page(
-        1,
-        Fault::TotalCount {
-            off_by: 3,
-            per_page_drift: 0,
-        },
-    ));
+    setup.sim.fault(Rule::page(1, Fault::TotalCount { off_by: 3, per_page_drift: 0 }));
     let run = setup.sync();
     assert_eq!(run["status"], "partial", "{run:#}");
     assert_eq!(run["listingComplete"], false, "{run:#}");

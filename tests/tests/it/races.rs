@@ -11,9 +11,7 @@ fn under_way(strategy: &str, remote: &Value) -> (Setup, String) {
     let setup = Setup::with(&members(4), config, json!({"strategy": strategy}));
     setup.synced();
     setup.sim.patch_member("M-1", remote.clone());
-    setup
-        .sim
-        .fault(Rule::page(2, Fault::Delay { ms: 2000 }).once());
+    setup.sim.fault(Rule::page(2, Fault::Delay { ms: 2000 }).once());
     let asked = setup.host.ask(ORG, &setup.connector, json!({}));
     let id = text(&asked, "syncId");
     let planned = |run: &Value| run["counts"]["fetched"] == 2;
@@ -24,22 +22,15 @@ fn under_way(strategy: &str, remote: &Value) -> (Setup, String) {
 #[test]
 fn an_edit_during_a_run_is_compared_again_before_the_commit() {
     let remote = json!({"email": "remote@example.ie", "address": "moved"});
-    for (strategy, email) in [
-        ("federation_wins", "remote@example.ie"),
-        ("local_wins", "local@example.ie"),
-    ] {
+    for (strategy, email) in
+        [("federation_wins", "remote@example.ie"), ("local_wins", "local@example.ie")]
+    {
         let (setup, id) = under_way(strategy, &remote);
-        setup.edit(
-            "M-1",
-            json!({"email": "local@example.ie", "phone": "085 111 1111"}),
-        );
+        setup.edit("M-1", json!({"email": "local@example.ie", "phone": "085 111 1111"}));
         setup.edit("M-3", json!({"phone": "085 333 3333"}));
         let run = setup.host.ended(&id);
         assert_eq!(run["status"], "completed", "{run:#}\n{}", setup.host.log());
-        assert_counts(
-            &run,
-            json!({"updated": 1, "unchanged": 3, "conflictsDetected": 1}),
-        );
+        assert_counts(&run, json!({"updated": 1, "unchanged": 3, "conflictsDetected": 1}));
         let line = &setup.conflicts_of(&run)[0];
         assert_eq!(line["localValue"], "local@example.ie", "{line:#}");
         let fields = &setup.record("M-1")["fields"];

@@ -18,12 +18,7 @@ fn an_edit_names_the_version_that_it_saw() {
     let tag = shown.header("etag").expect("an ETag").to_owned();
     let patch = |tag: Option<&str>, email: &str| {
         let headers: Vec<(&str, &str)> = tag.into_iter().map(|tag| ("If-Match", tag)).collect();
-        setup.host.send(
-            "PATCH",
-            &path,
-            &headers,
-            &json!({"fields": {"email": email}}),
-        )
+        setup.host.send("PATCH", &path, &headers, &json!({"fields": {"email": email}}))
     };
     let missing = checked("PATCH", &path, &patch(None, "a@example.ie"), 428);
     assert_eq!(missing["status"], 428, "{missing:#}");
@@ -53,19 +48,11 @@ fn not_found_and_not_allowed_come_before_the_precondition() {
     let path = path_of(&setup, "M-1");
     let unknown = format!("/organizations/{ORG}/records/rec_99999");
     let body = json!({"fields": {"email": "a@example.ie"}});
-    checked(
-        "PATCH",
-        &unknown,
-        &setup.host.send("PATCH", &unknown, &[], &body),
-        404,
-    );
+    checked("PATCH", &unknown, &setup.host.send("PATCH", &unknown, &[], &body), 404);
     let bad_token = [("Authorization", "Bearer nobody")];
     let answer = setup.host.send("PATCH", &path, &bad_token, &body);
     checked("PATCH", &path, &answer, 401);
-    assert_eq!(
-        answer.header("content-type"),
-        Some("application/problem+json")
-    );
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
 }
 
 #[test]
@@ -85,10 +72,7 @@ fn a_local_edit_is_marked_as_made_by_a_person() {
     let record = setup.edit("M-1", json!({"email": "a@example.ie", "nickname": "Fi"}));
     assert_eq!(record["fieldMeta"]["email"]["modifiedBy"]["kind"], "person");
     assert_eq!(record["fieldMeta"]["phone"]["modifiedBy"]["kind"], "run");
-    assert_eq!(
-        record["fields"]["nickname"], "Fi",
-        "a field that no template knows"
-    );
+    assert_eq!(record["fields"]["nickname"], "Fi", "a field that no template knows");
     setup.synced();
     assert_eq!(setup.field("M-1", "nickname"), "Fi");
 }
@@ -116,9 +100,7 @@ fn records_can_be_listed_by_status_and_searched() {
     setup.sim.delete_member("M-7");
     setup.synced();
     let list = |query: &str| {
-        setup.host.list(&format!(
-            "/organizations/{ORG}/records?entity=member{query}"
-        ))
+        setup.host.list(&format!("/organizations/{ORG}/records?entity=member{query}"))
     };
     assert_eq!(list("").len(), 30);
     assert_eq!(list("&status=active").len(), 29);
@@ -126,16 +108,10 @@ fn records_can_be_listed_by_status_and_searched() {
     assert_eq!(list("&q=member30@").len(), 1);
     assert_eq!(list("&q=AOIFE").len(), 30);
     assert_eq!(list("&q=nobody").len(), 0);
-    let page = setup.host.get(&format!(
-        "/organizations/{ORG}/records?entity=member&limit=7"
-    ));
+    let page = setup.host.get(&format!("/organizations/{ORG}/records?entity=member&limit=7"));
     assert_eq!(page["items"].as_array().unwrap().len(), 7);
     assert!(page["nextCursor"].is_string());
-    for (query, status) in [
-        ("", 200),
-        ("?entity=member&colour=red", 422),
-        ("?entity=boat", 200),
-    ] {
+    for (query, status) in [("", 200), ("?entity=member&colour=red", 422), ("?entity=boat", 200)] {
         let path = format!("/organizations/{ORG}/records{query}");
         setup.host.call("GET", &path, &Value::Null, status);
     }

@@ -18,28 +18,20 @@ fn an_unknown_filter_member_is_refused() {
     let setup = Setup::new(&members(2));
     for (filters, pointer) in [
         (json!({"county": "Mayo"}), "/filters/county"),
-        (
-            json!({"modifiedAfter": "yesterday"}),
-            "/filters/modifiedAfter",
-        ),
+        (json!({"modifiedAfter": "yesterday"}), "/filters/modifiedAfter"),
         (json!({"status": "Active"}), "/filters/status"),
     ] {
         let problem = ask(&setup, json!({"filters": filters}), 422);
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem:#}");
     }
-    assert!(
-        setup.host.list("/sync/status").is_empty(),
-        "nothing is queued"
-    );
+    assert!(setup.host.list("/sync/status").is_empty(), "nothing is queued");
 }
 
 #[test]
 fn a_filter_that_the_connector_cannot_apply_fails_the_run_as_unsupported() {
     let setup = Setup::new(&members(2));
-    for filters in [
-        json!({"status": ["Active"]}),
-        json!({"modifiedAfter": "2026-01-01T00:00:00Z"}),
-    ] {
+    for filters in [json!({"status": ["Active"]}), json!({"modifiedAfter": "2026-01-01T00:00:00Z"})]
+    {
         let run = setup.sync_with(json!({"filters": filters}));
         assert_eq!(run["status"], "failed", "{run:#}");
         let code = text(&run["errors"][0], "code");
@@ -62,10 +54,7 @@ fn modes_that_the_connector_does_not_know_are_refused() {
         (json!({"dryrun": true}), "/dryrun"),
     ] {
         let problem = ask(&setup, more.clone(), 422);
-        assert_eq!(
-            problem["errors"][0]["pointer"], pointer,
-            "{more}: {problem:#}"
-        );
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{more}: {problem:#}");
     }
     let body = json!({"organizationId": ORG, "connectorId": setup.connector});
     setup.host.call("POST", "/sync/boat", &body, 404);
@@ -85,20 +74,10 @@ fn the_same_key_and_body_are_one_run() {
     assert_eq!(again["jobId"], first["jobId"]);
     setup.host.ended(&text(&first, "syncId"));
     let later = ask(&setup, key, 202);
-    assert_eq!(
-        later["syncId"], first["syncId"],
-        "also after the run has ended"
-    );
+    assert_eq!(later["syncId"], first["syncId"], "also after the run has ended");
     assert_eq!(setup.host.list("/sync/status").len(), 1);
-    let other = ask(
-        &setup,
-        json!({"idempotencyKey": "monday", "dryRun": true}),
-        422,
-    );
-    assert_eq!(
-        other["errors"][0]["pointer"], "/idempotencyKey",
-        "{other:#}"
-    );
+    let other = ask(&setup, json!({"idempotencyKey": "monday", "dryRun": true}), 422);
+    assert_eq!(other["errors"][0]["pointer"], "/idempotencyKey", "{other:#}");
     let new = ask(&setup, json!({"idempotencyKey": "tuesday"}), 202);
     assert_ne!(new["syncId"], first["syncId"]);
 }
@@ -107,13 +86,9 @@ fn the_same_key_and_body_are_one_run() {
 fn busy() -> (Setup, String) {
     let setup = Setup::new(&members(3));
     setup.synced();
-    setup
-        .sim
-        .fault(Rule::page(1, Fault::Delay { ms: 1500 }).once());
+    setup.sim.fault(Rule::page(1, Fault::Delay { ms: 1500 }).once());
     let id = text(&ask(&setup, json!({}), 202), "syncId");
-    setup
-        .host
-        .run_when(&id, "to start", |run| run["status"] == "running");
+    setup.host.run_when(&id, "to start", |run| run["status"] == "running");
     (setup, id)
 }
 
@@ -122,10 +97,7 @@ fn a_request_joins_the_one_that_waits_and_never_the_one_that_runs() {
     let (setup, running) = busy();
     let first = ask(&setup, json!({}), 202);
     assert_ne!(first["syncId"], *running);
-    assert_eq!(
-        (&first["joined"], &first["status"]),
-        (&json!(false), &json!("queued"))
-    );
+    assert_eq!((&first["joined"], &first["status"]), (&json!(false), &json!("queued")));
     let second = ask(&setup, json!({}), 202);
     assert_eq!(second["syncId"], first["syncId"]);
     assert_eq!(second["joined"], true);
@@ -135,12 +107,7 @@ fn a_request_joins_the_one_that_waits_and_never_the_one_that_runs() {
     let run = setup.host.ended(&text(&first, "syncId"));
     assert_eq!(run["status"], "completed", "{run:#}");
     assert_eq!(setup.host.list("/sync/status").len(), 3);
-    assert!(
-        setup
-            .host
-            .list(&format!("/organizations/{ORG}/queue"))
-            .is_empty()
-    );
+    assert!(setup.host.list(&format!("/organizations/{ORG}/queue")).is_empty());
 }
 
 #[test]
@@ -155,13 +122,9 @@ fn ids_that_wait_are_united_and_a_full_sync_absorbs_them() {
     assert_counts(&run, json!({"fetched": 2}));
 
     setup.sim.clear_faults();
-    setup
-        .sim
-        .fault(Rule::page(1, Fault::Delay { ms: 1500 }).once());
+    setup.sim.fault(Rule::page(1, Fault::Delay { ms: 1500 }).once());
     let running = text(&ask(&setup, json!({}), 202), "syncId");
-    setup
-        .host
-        .run_when(&running, "to start", |run| run["status"] == "running");
+    setup.host.run_when(&running, "to start", |run| run["status"] == "running");
     let ids = ask(&setup, json!({"mode": "ids", "ids": ["M-1"]}), 202);
     let full = ask(&setup, json!({}), 202);
     assert_eq!(full["syncId"], ids["syncId"]);
@@ -187,12 +150,7 @@ fn a_run_that_waits_can_be_cancelled_and_one_that_is_over_cannot() {
     let (setup, running) = busy();
     let waiting = text(&ask(&setup, json!({}), 202), "syncId");
     let cancel = |id: &str, status| {
-        setup.host.call(
-            "POST",
-            &format!("/sync/status/{id}/cancel"),
-            &Value::Null,
-            status,
-        )
+        setup.host.call("POST", &format!("/sync/status/{id}/cancel"), &Value::Null, status)
     };
     assert_eq!(cancel(&waiting, 202)["status"], "cancelled");
     cancel(&waiting, 409);

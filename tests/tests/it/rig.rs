@@ -45,12 +45,7 @@ pub(crate) fn paged_over(sim: Sim, config: &str, connection: Value) -> Setup {
     let config = json!({"config": {"pageSize": PAGE_ROWS, "requestsPerMinute": 1_000_000}});
     let connector = host.create_connector(&sim.base_url(), config);
     let connection = host.connect(ORG, &connector, CLUB, connection);
-    Setup {
-        host,
-        sim,
-        connector,
-        connection,
-    }
+    Setup { host, sim, connector, connection }
 }
 
 /// Everything that a run without effect leaves as it was.
@@ -129,14 +124,7 @@ pub(crate) fn refused_start(
     environment: &[(&str, &str)],
 ) -> (Option<i32>, String) {
     let data_dir = data_dir.to_string_lossy().into_owned();
-    let serve = [
-        "serve",
-        "--json",
-        "--listen",
-        "127.0.0.1:0",
-        "--data-dir",
-        &data_dir,
-    ];
+    let serve = ["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir", &data_dir];
     let begin = Instant::now();
     let output = program(&serve, environment);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -148,11 +136,6 @@ pub(crate) fn refused_start(
 /// Sends a signal by its name.
 #[track_caller]
 pub(crate) fn signal(process_id: u32, name: &str) {
-    let sent = Command::new("kill")
-        .args(["-s", name, &process_id.to_string()])
-        .status();
-    assert!(
-        sent.expect("kill starts").success(),
-        "kill -s {name} {process_id}"
-    );
+    let sent = Command::new("kill").args(["-s", name, &process_id.to_string()]).status();
+    assert!(sent.expect("kill starts").success(), "kill -s {name} {process_id}");
 }

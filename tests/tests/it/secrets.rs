@@ -35,9 +35,7 @@ fn forms(host: &Host) -> Vec<String> {
 #[track_caller]
 fn clean(place: &str, bytes: &[u8], forms: &[String]) {
     for form in forms {
-        let found = bytes
-            .windows(form.len())
-            .any(|part| part == form.as_bytes());
+        let found = bytes.windows(form.len()).any(|part| part == form.as_bytes());
         assert!(!found, "{place} holds {form:?}");
     }
 }
@@ -82,13 +80,7 @@ fn used(host: &Host, sims: &[(&str, Sim, Value)]) -> Vec<Value> {
         shown.push(host.get(&format!("/connectors/{connector}/organizations")));
         shown.push(host.get(&format!("/organizations/{ORG}/connections/{connection}")));
     }
-    for list in [
-        "/connectors",
-        "/sync/status",
-        "/sync/failures",
-        "/plugins",
-        "/organizations",
-    ] {
+    for list in ["/connectors", "/sync/status", "/sync/failures", "/plugins", "/organizations"] {
         shown.push(json!(host.list(list)));
     }
     shown
@@ -98,21 +90,13 @@ fn used(host: &Host, sims: &[(&str, Sim, Value)]) -> Vec<Value> {
 fn credentials_are_nowhere_to_be_found() {
     let simulator = |options: Options| Sim::spawn(env!("CARGO_BIN_EXE_foireann-sim"), options);
     let sims = [
-        (
-            "apiKey",
-            simulator(Options::members(3).api_key(KEY)),
-            json!({"apiKey": KEY}),
-        ),
+        ("apiKey", simulator(Options::members(3).api_key(KEY)), json!({"apiKey": KEY})),
         (
             "basic",
             simulator(Options::members(3).basic("treasurer", PASSWORD)),
             json!({"username": "treasurer", "password": PASSWORD}),
         ),
-        (
-            "bearer",
-            simulator(Options::members(3).bearer(TOKEN)),
-            json!({"token": TOKEN}),
-        ),
+        ("bearer", simulator(Options::members(3).bearer(TOKEN)), json!({"token": TOKEN})),
     ];
     let addresses: Vec<String> = sims.iter().map(|(_, sim, _)| sim.host_port()).collect();
     let config = "[limits]\nrequestAttemptsMax = 1\n[log]\nlevel = \"trace\"\n";
@@ -120,21 +104,14 @@ fn credentials_are_nowhere_to_be_found() {
     host.create_organization(ORG);
     let forms = forms(&host);
     for answer in used(&host, &sims) {
-        clean(
-            &format!("the answer {answer:#}"),
-            answer.to_string().as_bytes(),
-            &forms,
-        );
+        clean(&format!("the answer {answer:#}"), answer.to_string().as_bytes(), &forms);
     }
     clean("the log", host.log().as_bytes(), &forms);
     signal(host.process_id(), "TERM");
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
     let mut found = Vec::new();
     files(&host.data_dir(), &mut found);
-    assert!(
-        found.iter().any(|path| path.ends_with("state.redb")),
-        "{found:?}"
-    );
+    assert!(found.iter().any(|path| path.ends_with("state.redb")), "{found:?}");
     for path in found {
         let bytes = fs::read(&path).expect("a readable file");
         clean(&path.display().to_string(), &bytes, &forms);

@@ -26,10 +26,7 @@ fn stopped() -> Host {
 fn init(data_dir: &Path) -> (Option<i32>, String) {
     let data_dir = data_dir.to_string_lossy().into_owned();
     let output = program(&["init", "--json", "--data-dir", &data_dir], &[]);
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// The start fails with this code and these words; the stores keep every byte.
@@ -74,20 +71,11 @@ fn a_missing_exposed_damaged_or_foreign_key_is_refused() {
     let (code, said) = init(&other.path().join("data"));
     assert_eq!(code, Some(0), "{said}");
     fs::copy(other.path().join("data/master.key"), &key).expect("copied");
-    check(
-        &host,
-        &[],
-        78,
-        &["the master key does not belong to this data directory"],
-    );
+    check(&host, &[], 78, &["the master key does not belong to this data directory"]);
 
     fs::write(&key, &kept).expect("written");
     host.restart();
-    assert_eq!(
-        host.list("/organizations").len(),
-        1,
-        "with its own key it starts"
-    );
+    assert_eq!(host.list("/organizations").len(), 1, "with its own key it starts");
 }
 
 /// `schema` in `meta`: a format byte, then the number.
@@ -100,20 +88,13 @@ fn a_newer_schema_is_refused() {
         let txn = database.begin_write().expect("a transaction");
         {
             let mut meta = txn.open_table(META).expect("a table");
-            let old = meta
-                .insert(&b"schema\0"[..], &[1, number][..])
-                .expect("written");
+            let old = meta.insert(&b"schema\0"[..], &[1, number][..]).expect("written");
             assert!(old.is_some(), "the schema is where it was");
         }
         txn.commit().expect("committed");
     };
     set(2);
-    check(
-        &host,
-        &[],
-        78,
-        &["schema 2", "up to 1", "use the newer program"],
-    );
+    check(&host, &[], 78, &["schema 2", "up to 1", "use the newer program"]);
     set(1);
     host.restart();
     assert_eq!(host.list("/organizations").len(), 1);
@@ -125,10 +106,7 @@ fn a_damaged_store_is_refused() {
     let state = host.data_dir().join("state.redb");
     let kept = fs::read(&state).expect("a store");
     for (what, bytes) in [
-        (
-            "text",
-            b"this is no database, whatever its name says".to_vec(),
-        ),
+        ("text", b"this is no database, whatever its name says".to_vec()),
         ("nothing", Vec::new()),
         ("its head", kept[..100].to_vec()),
     ] {
@@ -137,11 +115,7 @@ fn a_damaged_store_is_refused() {
         assert_eq!(code, Some(1), "{what}: {said}");
         assert!(said.contains("state.redb"), "{what}: {said}");
         assert!(!said.contains("panicked"), "{what}: {said}");
-        assert_eq!(
-            fs::read(&state).expect("a store"),
-            bytes,
-            "{what} was rewritten"
-        );
+        assert_eq!(fs::read(&state).expect("a store"), bytes, "{what} was rewritten");
     }
 }
 
@@ -150,34 +124,20 @@ fn a_second_host_on_the_same_directory_is_refused() {
     let host = Host::start(&[]);
     let (code, said) = refused_start(&host.data_dir(), &[]);
     assert_eq!(code, Some(5), "{said}");
-    assert!(
-        said.contains("another process uses the data directory"),
-        "{said}"
-    );
+    assert!(said.contains("another process uses the data directory"), "{said}");
     host.create_organization("club");
-    assert_eq!(
-        host.list("/organizations").len(),
-        1,
-        "the first one goes on"
-    );
+    assert_eq!(host.list("/organizations").len(), 1, "the first one goes on");
 }
 
 #[test]
 fn a_directory_that_was_not_prepared_is_refused() {
     let directory = TempDir::new().expect("a directory");
-    for data_dir in [
-        directory.path().join("nowhere"),
-        directory.path().to_owned(),
-    ] {
+    for data_dir in [directory.path().join("nowhere"), directory.path().to_owned()] {
         let (code, said) = refused_start(&data_dir, &[]);
         assert_eq!(code, Some(4), "{said}");
         assert!(said.contains("syncline init"), "{said}");
     }
-    assert_eq!(
-        fs::read_dir(directory.path()).expect("a list").count(),
-        0,
-        "nothing was made"
-    );
+    assert_eq!(fs::read_dir(directory.path()).expect("a list").count(), 0, "nothing was made");
 }
 
 #[test]
@@ -206,18 +166,8 @@ fn a_wrong_setting_is_refused() {
         78,
         &["limits.runMinutesMax", "soon"],
     );
-    check(
-        &host,
-        &[("SYNCLINE_SYNC_STRATEGY", "")],
-        78,
-        &["sync.strategy"],
-    );
-    check(
-        &host,
-        &[("SYNCLINE_EGRESS_ALLOW_PRIVATE", "everything")],
-        78,
-        &["egress.allowPrivate"],
-    );
+    check(&host, &[("SYNCLINE_SYNC_STRATEGY", "")], 78, &["sync.strategy"]);
+    check(&host, &[("SYNCLINE_EGRESS_ALLOW_PRIVATE", "everything")], 78, &["egress.allowPrivate"]);
     let file = host.data_dir().join("syncline.toml");
     fs::write(&file, "[limits]\nrunMinuteMax = 3\n").expect("written");
     check(&host, &[], 78, &["runMinuteMax", "runMinutesMax"]);
@@ -236,11 +186,8 @@ fn a_data_directory_that_cannot_be_written_is_refused() {
     let host = stopped();
     let data_dir = host.data_dir();
     let above = data_dir.parent().expect("a directory").to_owned();
-    let files = [
-        data_dir.join("state.redb"),
-        data_dir.join("staging.redb"),
-        data_dir.join("master.key"),
-    ];
+    let files =
+        [data_dir.join("state.redb"), data_dir.join("staging.redb"), data_dir.join("master.key")];
     let root = fs::metadata(&above).expect("metadata").uid() == 0;
     let nobody = 65_534;
     if root {
@@ -256,9 +203,7 @@ fn a_data_directory_that_cannot_be_written_is_refused() {
     fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o500)).expect("closed");
     let before = fs::read(&files[0]).expect("a store");
     let mut serve = Command::new(BINARY);
-    serve
-        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(&data_dir);
+    serve.args(["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
     serve.stdin(Stdio::null()).current_dir("/");
     if root {
         serve.uid(nobody).gid(nobody);
@@ -272,14 +217,8 @@ fn a_data_directory_that_cannot_be_written_is_refused() {
     };
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(77), "{said}");
-    assert!(
-        said.contains("state.redb") && said.contains("denied"),
-        "{said}"
-    );
-    assert!(
-        before == fs::read(&files[0]).expect("a store"),
-        "state.redb was rewritten"
-    );
+    assert!(said.contains("state.redb") && said.contains("denied"), "{said}");
+    assert!(before == fs::read(&files[0]).expect("a store"), "state.redb was rewritten");
 }
 
 #[test]
@@ -288,16 +227,10 @@ fn an_address_in_use_is_refused() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let listen = taken.local_addr().expect("an address").to_string();
     let data_dir = host.data_dir().to_string_lossy().into_owned();
-    let output = program(
-        &["serve", "--listen", &listen, "--data-dir", &data_dir],
-        &[],
-    );
+    let output = program(&["serve", "--listen", &listen, "--data-dir", &data_dir], &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains(&format!("cannot listen on {listen}")),
-        "{said}"
-    );
+    assert!(said.contains(&format!("cannot listen on {listen}")), "{said}");
 }
 
 /// The two words that every script starts with.
@@ -305,14 +238,8 @@ fn an_address_in_use_is_refused() {
 fn version_and_settings_are_told_without_a_server() {
     let output = program(&["version", "--json"], &[]);
     let version: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(
-        version,
-        json!({"name": "syncline", "version": env!("CARGO_PKG_VERSION")})
-    );
-    let environment = [
-        ("SYNCLINE_TOKEN", "canary"),
-        ("SYNCLINE_LIMITS_BATCH_RECORDS", "7"),
-    ];
+    assert_eq!(version, json!({"name": "syncline", "version": env!("CARGO_PKG_VERSION")}));
+    let environment = [("SYNCLINE_TOKEN", "canary"), ("SYNCLINE_LIMITS_BATCH_RECORDS", "7")];
     let output = program(&["check-config", "--json"], &environment);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -328,9 +255,7 @@ fn version_and_settings_are_told_without_a_server() {
             .is_some_and(|origin| origin.contains("SYNCLINE_LIMITS_BATCH_RECORDS"))
     );
     assert_eq!(
-        program(&["check-config"], &[("SYNCLINE_NO_SUCH_KEY", "1")])
-            .status
-            .code(),
+        program(&["check-config"], &[("SYNCLINE_NO_SUCH_KEY", "1")]).status.code(),
         Some(78)
     );
     assert_eq!(program(&["no-such-verb"], &[]).status.code(), Some(2));

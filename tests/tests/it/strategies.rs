@@ -46,10 +46,7 @@ fn each_strategy_and_each_alias_decides_as_named() {
 #[test]
 fn manual_holds_and_decides_nothing() {
     let (run, line, value) = conflict(json!({"strategy": "manual"}));
-    assert_counts(
-        &run,
-        json!({"conflictsHeld": 1, "conflictsResolved": 0, "updated": 0}),
-    );
+    assert_counts(&run, json!({"conflictsHeld": 1, "conflictsResolved": 0, "updated": 0}));
     assert_eq!(value, LOCAL);
     assert_eq!(line["resolvedValue"], Value::Null);
     assert_eq!(line["held"], true);
@@ -69,10 +66,7 @@ fn newest_wins_gives_a_tie_to_the_source_of_truth() {
 fn merge_gives_way_where_no_person_made_the_local_change() {
     let setup = Setup::with(&members(1), json!({}), json!({"strategy": "merge"}));
     setup.synced();
-    setup.sim.set_csv(&CsvStyle {
-        header: Header::Api,
-        ..CsvStyle::default()
-    });
+    setup.sim.set_csv(&CsvStyle { header: Header::Api, ..CsvStyle::default() });
     let file = json!({
         "plugin": "csv-members",
         "endpoints": {"baseUrl": format!("{}/members.csv", setup.sim.base_url())},
@@ -83,17 +77,12 @@ fn merge_gives_way_where_no_person_made_the_local_change() {
     let linked = setup.host.sync(ORG, &csv, json!({}));
     assert_counts(&linked, json!({"linked": 1, "created": 0}));
     // The file changes the local value: a run's change, in the eyes of the other connection.
-    setup
-        .sim
-        .patch_member("M-1", json!({"email": "file@example.ie"}));
+    setup.sim.patch_member("M-1", json!({"email": "file@example.ie"}));
     let changed = setup.host.sync(ORG, &csv, json!({}));
     assert_counts(&changed, json!({"updated": 1}));
     setup.sim.patch_member("M-1", json!({"email": REMOTE}));
     let run = setup.synced();
-    assert_counts(
-        &run,
-        json!({"conflictsDetected": 1, "conflictsResolved": 1}),
-    );
+    assert_counts(&run, json!({"conflictsDetected": 1, "conflictsResolved": 1}));
     assert_eq!(setup.field("M-1", "email"), REMOTE);
 }
 
@@ -101,12 +90,7 @@ fn merge_gives_way_where_no_person_made_the_local_change() {
 fn the_policy_is_looked_up_from_the_field_outwards() {
     let cases = [
         ("default", json!({}), json!({}), REMOTE),
-        (
-            "connector",
-            json!({"conflictStrategy": "local_wins"}),
-            json!({}),
-            LOCAL,
-        ),
+        ("connector", json!({"conflictStrategy": "local_wins"}), json!({}), LOCAL),
         (
             "connection",
             json!({"conflictStrategy": "local_wins"}),
@@ -153,11 +137,7 @@ fn the_policy_is_looked_up_from_the_field_outwards() {
         assert_counts(&run, json!({"conflictsResolved": 2}));
         let fields = host.records(level)[0]["fields"].clone();
         assert_eq!(fields["email"], email, "{level}: {run:#}");
-        let address = if level == "field" || email == LOCAL {
-            "local"
-        } else {
-            "remote"
-        };
+        let address = if level == "field" || email == LOCAL { "local" } else { "remote" };
         assert_eq!(fields["address"], address, "{level}: another field");
     }
 }
@@ -191,10 +171,7 @@ fn a_strategy_that_is_not_there_is_refused_by_name() {
     ] {
         let problem = setup.host.change("PATCH", &path, &body, 422);
         let said = problem["errors"].to_string();
-        assert!(
-            said.contains("values") && said.contains("federation_wins"),
-            "{problem:#}"
-        );
+        assert!(said.contains("values") && said.contains("federation_wins"), "{problem:#}");
     }
     let connector = json!({
         "name": "x", "federationCode": "x", "plugin": "gaa-foireann", "authType": "apiKey",
@@ -213,10 +190,7 @@ fn bundled_strategies_only_choose_among_the_values_of_the_two_sides() {
         setup.synced();
         for number in 1..=4 {
             let id = format!("M-{number}");
-            setup.edit(
-                &id,
-                json!({"email": format!("l{number}@example.ie"), "address": "here"}),
-            );
+            setup.edit(&id, json!({"email": format!("l{number}@example.ie"), "address": "here"}));
             let remote = json!({"email": format!("r{number}@example.ie"), "address": "there"});
             setup.sim.patch_member(&id, remote);
         }

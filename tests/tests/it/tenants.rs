@@ -39,21 +39,12 @@ fn equal_ids_are_different_records() {
     sim.control("DELETE", "/members/GAA-000004?club=north", &Value::Null);
     let run = host.sync("north", &connector, json!({}));
     assert_counts(&run, json!({"updated": 1, "deactivated": 1}));
-    assert_eq!(
-        by_id(&host, "north", "GAA-000003")["fields"]["address"],
-        "moved"
-    );
+    assert_eq!(by_id(&host, "north", "GAA-000003")["fields"]["address"], "moved");
     assert_eq!(by_id(&host, "north", "GAA-000004")["status"], "inactive");
     assert_eq!(host.records("south"), before);
-    assert!(
-        host.changes("south", 20).is_empty(),
-        "the feed of the other one is quiet"
-    );
+    assert!(host.changes("south", 20).is_empty(), "the feed of the other one is quiet");
     let run = host.sync("south", &connector, json!({}));
-    assert_counts(
-        &run,
-        json!({"unchanged": 20, "updated": 0, "deactivated": 0}),
-    );
+    assert_counts(&run, json!({"unchanged": 20, "updated": 0, "deactivated": 0}));
 }
 
 #[test]
@@ -76,12 +67,7 @@ fn a_record_of_another_organization_is_not_found() {
     let path = format!("/organizations/south/records/{record}");
     host.call("GET", &path, &Value::Null, 404);
     host.call("GET", &format!("{path}/history"), &Value::Null, 404);
-    host.change(
-        "PATCH",
-        &path,
-        &json!({"fields": {"email": "x@example.ie"}}),
-        404,
-    );
+    host.change("PATCH", &path, &json!({"fields": {"email": "x@example.ie"}}), 404);
     let connections = host.list("/organizations/north/connections");
     let connection = text(&connections[0], "id");
     let path = format!("/organizations/south/connections/{connection}");
@@ -101,14 +87,8 @@ fn both_run_at_the_same_time_and_undo_touches_one() {
     }
     let path = format!("/sync/status/{}/undo", text(&runs[0], "syncId"));
     host.call("POST", &path, &Value::Null, 200);
-    assert_ne!(
-        by_id(&host, "north", "GAA-000003")["fields"]["address"],
-        "moved"
-    );
-    assert_eq!(
-        by_id(&host, "south", "GAA-000003")["fields"]["address"],
-        "moved"
-    );
+    assert_ne!(by_id(&host, "north", "GAA-000003")["fields"]["address"], "moved");
+    assert_eq!(by_id(&host, "south", "GAA-000003")["fields"]["address"], "moved");
 }
 
 #[test]

@@ -18,10 +18,7 @@ fn under_half_valid_aborts_and_applies_nothing() {
     let setup = Setup::new(&club(10, 6));
     let run = setup.sync();
     assert_eq!(run["status"], "failed", "{run:#}");
-    assert_counts(
-        &run,
-        json!({"fetched": 10, "valid": 4, "invalid": 6, "created": 0}),
-    );
+    assert_counts(&run, json!({"fetched": 10, "valid": 4, "invalid": 6, "created": 0}));
     assert_eq!(run["errors"][0]["code"], "run.too-few-valid", "{run:#}");
     let message = run["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains('4') && message.contains("10"), "{message}");
@@ -50,10 +47,7 @@ fn half_valid_goes_on() {
     let setup = Setup::new(&club(10, 5));
     let run = setup.sync();
     assert_eq!(run["status"], "completed", "{run:#}");
-    assert_counts(
-        &run,
-        json!({"valid": 5, "invalid": 5, "created": 5, "quarantined": 5}),
-    );
+    assert_counts(&run, json!({"valid": 5, "invalid": 5, "created": 5, "quarantined": 5}));
     assert_eq!(setup.records().len(), 5);
     assert_eq!(setup.failures().len(), 5);
 }
@@ -80,32 +74,20 @@ fn unmatched(count: u32) -> (Setup, Value) {
         });
         let body = json!({"entity": "member", "fields": fields});
         for _ in 0..2 {
-            setup
-                .host
-                .call("POST", &format!("/organizations/{ORG}/records"), &body, 201);
+            setup.host.call("POST", &format!("/organizations/{ORG}/records"), &body, 201);
         }
     }
     let run = setup.sync();
-    assert_counts(
-        &run,
-        json!({"valid": 10, "invalid": 0, "quarantined": count}),
-    );
+    assert_counts(&run, json!({"valid": 10, "invalid": 0, "quarantined": count}));
     (setup, run)
 }
 
 #[test]
 fn the_share_of_the_valid_records_that_were_applied_names_the_run() {
-    for (failed, wanted) in [
-        (2, "completed"),
-        (3, "partial"),
-        (5, "partial"),
-        (6, "failed"),
-    ] {
+    for (failed, wanted) in [(2, "completed"), (3, "partial"), (5, "partial"), (6, "failed")] {
         let (setup, run) = unmatched(failed);
         assert_eq!(run["status"], wanted, "{failed} of 10 fail: {run:#}");
-        let linked = (1..=10)
-            .filter(|n| setup.find(&format!("M-{n}")).is_some())
-            .count();
+        let linked = (1..=10).filter(|n| setup.find(&format!("M-{n}")).is_some()).count();
         assert_eq!(linked, 10 - failed as usize, "the others are applied");
         assert_eq!(run["counts"]["created"], 10 - failed);
     }
@@ -129,16 +111,9 @@ fn malformed_records_wait_in_quarantine_with_the_reason() {
     rows[2]["firstName"] = json!({"given": "Aoife"});
     let setup = Setup::new(&rows);
     let run = setup.synced();
-    assert_counts(
-        &run,
-        json!({"fetched": 10, "invalid": 3, "created": 7, "quarantined": 3}),
-    );
+    assert_counts(&run, json!({"fetched": 10, "invalid": 3, "created": 7, "quarantined": 3}));
     let failures = setup.failures();
-    for (id, field) in [
-        ("M-1", "lastName"),
-        ("M-2", "dateOfBirth"),
-        ("M-3", "firstName"),
-    ] {
+    for (id, field) in [("M-1", "lastName"), ("M-2", "dateOfBirth"), ("M-3", "firstName")] {
         let found = failures.iter().find(|failure| failure["externalId"] == id);
         let failure = found.unwrap_or_else(|| panic!("no failure of {id} in {failures:#?}"));
         let said = failure["message"].as_str().unwrap();
@@ -159,15 +134,8 @@ fn a_record_without_an_id_is_put_aside_and_stops_deactivations() {
     rows[4].as_object_mut().unwrap().remove("memberId");
     setup.sim.set_members(CLUB, &rows);
     let run = setup.sync();
-    assert_counts(
-        &run,
-        json!({"invalid": 1, "deactivated": 0, "unchanged": 4}),
-    );
-    assert_eq!(
-        setup.record("M-5")["status"],
-        "active",
-        "perhaps it is the one without an id"
-    );
+    assert_counts(&run, json!({"invalid": 1, "deactivated": 0, "unchanged": 4}));
+    assert_eq!(setup.record("M-5")["status"], "active", "perhaps it is the one without an id");
     assert_eq!(setup.record("M-6")["status"], "active");
 }
 
@@ -175,21 +143,13 @@ fn a_record_without_an_id_is_put_aside_and_stops_deactivations() {
 fn a_quarantined_record_counts_as_present() {
     let setup = Setup::new(&members(5));
     setup.synced();
-    setup
-        .sim
-        .patch_member("M-1", json!({"lastName": "", "address": "moved"}));
+    setup.sim.patch_member("M-1", json!({"lastName": "", "address": "moved"}));
     let run = setup.synced();
-    assert_counts(
-        &run,
-        json!({"invalid": 1, "deactivated": 0, "unchanged": 4}),
-    );
+    assert_counts(&run, json!({"invalid": 1, "deactivated": 0, "unchanged": 4}));
     let record = setup.record("M-1");
     assert_eq!(record["status"], "active");
     assert_eq!(record["fields"]["lastName"], "Member1");
-    assert_eq!(
-        record["fields"]["address"], "1 Main Street, Ennis",
-        "all or nothing of a record"
-    );
+    assert_eq!(record["fields"]["address"], "1 Main Street, Ennis", "all or nothing of a record");
 }
 
 #[test]
@@ -200,15 +160,9 @@ fn a_failure_closes_by_itself_when_the_record_passes_later() {
     assert_eq!(failure["attempts"], 1, "{failure:#}");
     setup.synced();
     let again = setup.failures().remove(0);
-    assert_eq!(
-        (&again["id"], &again["attempts"]),
-        (&failure["id"], &json!(2))
-    );
+    assert_eq!((&again["id"], &again["attempts"]), (&failure["id"], &json!(2)));
     setup.sim.set_members(CLUB, &members(4));
-    assert_counts(
-        &setup.synced(),
-        json!({"created": 1, "unchanged": 3, "quarantined": 0}),
-    );
+    assert_counts(&setup.synced(), json!({"created": 1, "unchanged": 3, "quarantined": 0}));
     assert!(setup.failures().is_empty(), "{:#?}", setup.failures());
     let path = format!("/sync/failures/{}", failure["id"].as_str().unwrap());
     let closed = setup.host.get(&path);

@@ -21,10 +21,7 @@ fn undoable() -> (Setup, Value) {
     rows.push(member(5, json!({})));
     setup.sim.set_members(CLUB, &rows);
     let run = setup.synced();
-    assert_counts(
-        &run,
-        json!({"updated": 2, "deactivated": 1, "created": 1, "unchanged": 1}),
-    );
+    assert_counts(&run, json!({"updated": 2, "deactivated": 1, "created": 1, "unchanged": 1}));
     (setup, run)
 }
 
@@ -42,16 +39,10 @@ fn undo_puts_back_updates_creations_and_deactivations() {
     assert_eq!(setup.record("M-3")["status"], "active");
     assert_eq!(setup.record("M-5")["status"], "inactive");
     let record = setup.record("M-1");
-    assert_eq!(
-        record["fieldMeta"]["address"]["modifiedBy"]["kind"], "person",
-        "{record:#}"
-    );
+    assert_eq!(record["fieldMeta"]["address"]["modifiedBy"]["kind"], "person", "{record:#}");
     let changes = setup.host.changes(ORG, before);
     assert_eq!(changes.len(), 4, "{changes:#?}");
-    assert!(
-        changes.iter().all(|row| row["runId"] == Value::Null),
-        "{changes:#?}"
-    );
+    assert!(changes.iter().all(|row| row["runId"] == Value::Null), "{changes:#?}");
 }
 
 #[test]
@@ -59,10 +50,7 @@ fn an_undone_run_says_who_undid_it_and_cannot_be_undone_again() {
     let (setup, run) = undoable();
     undo(&setup, &run, 200);
     let shown = setup.host.run(&text(&run, "syncId"));
-    assert!(
-        shown["undoneBy"].is_string() && shown["undoneAt"].is_string(),
-        "{shown:#}"
-    );
+    assert!(shown["undoneBy"].is_string() && shown["undoneAt"].is_string(), "{shown:#}");
     let again = undo(&setup, &run, 409);
     assert_eq!(again["code"], "already-decided", "{again:#}");
 }
@@ -91,9 +79,7 @@ fn fields_edited_since_are_skipped_and_listed() {
 #[test]
 fn fields_that_a_later_run_changed_are_skipped() {
     let (setup, run) = undoable();
-    setup
-        .sim
-        .patch_member("M-1", json!({"address": "moved again"}));
+    setup.sim.patch_member("M-1", json!({"address": "moved again"}));
     setup.synced();
     let report = undo(&setup, &run, 200);
     assert_eq!(report["skipped"][0]["field"], "address", "{report:#}");
@@ -113,9 +99,7 @@ fn the_next_sync_does_not_do_again_what_was_undone() {
     assert_eq!(setup.field("M-1", "address"), "1 Main Street, Ennis");
     assert_eq!(setup.record("M-5")["status"], "inactive");
     // The bases stayed, so the remote's next word is a conflict with the undo.
-    setup
-        .sim
-        .patch_member("M-1", json!({"address": "moved again"}));
+    setup.sim.patch_member("M-1", json!({"address": "moved again"}));
     let run = setup.synced();
     assert_counts(&run, json!({"conflictsDetected": 1}));
     assert_eq!(setup.conflicts_of(&run)[0]["baseValue"], "moved");
@@ -140,26 +124,17 @@ fn a_first_sync_can_be_undone_whole() {
     let setup = Setup::generated(50);
     let run = setup.synced();
     assert_eq!(undo(&setup, &run, 200)["reverted"], 50);
-    assert!(
-        setup
-            .records()
-            .iter()
-            .all(|record| record["status"] == "inactive")
-    );
+    assert!(setup.records().iter().all(|record| record["status"] == "inactive"));
     assert_counts(&setup.synced(), json!({"created": 0}));
 }
 
 #[test]
 fn a_run_that_applied_nothing_cannot_be_undone() {
     let mut rows = members(4);
-    rows[..3]
-        .iter_mut()
-        .for_each(|row| row["lastName"] = json!(""));
+    rows[..3].iter_mut().for_each(|row| row["lastName"] = json!(""));
     let setup = Setup::new(&rows);
     let run = setup.sync();
     assert_eq!(run["status"], "failed");
     undo(&setup, &run, 409);
-    setup
-        .host
-        .call("POST", "/sync/status/run_99999/undo", &Value::Null, 404);
+    setup.host.call("POST", "/sync/status/run_99999/undo", &Value::Null, 404);
 }

@@ -56,15 +56,9 @@ fn another_spelling_of_the_same_value_is_no_change() {
         }
     }
     assert_eq!(setup.record("M-1")["version"], 1);
-    setup
-        .sim
-        .patch_member("M-1", json!({"lastName": "O'brien"}));
+    setup.sim.patch_member("M-1", json!({"lastName": "O'brien"}));
     assert_counts(&setup.synced(), json!({"updated": 1}));
-    assert_eq!(
-        setup.field("M-1", "lastName"),
-        "O'brien",
-        "the case of a name is its form"
-    );
+    assert_eq!(setup.field("M-1", "lastName"), "O'brien", "the case of a name is its form");
 }
 
 #[test]
@@ -76,13 +70,8 @@ fn another_spelling_on_the_local_side_is_no_conflict() {
     );
     setup.synced();
     setup.edit("M-1", json!({"phone": "+353871234567"}));
-    setup
-        .sim
-        .patch_member("M-1", json!({"phone": "087 999 9999"}));
-    assert_counts(
-        &setup.synced(),
-        json!({"updated": 1, "conflictsDetected": 0}),
-    );
+    setup.sim.patch_member("M-1", json!({"phone": "087 999 9999"}));
+    assert_counts(&setup.synced(), json!({"updated": 1, "conflictsDetected": 0}));
     assert_eq!(setup.field("M-1", "phone"), "087 999 9999");
 }
 
@@ -90,11 +79,7 @@ fn another_spelling_on_the_local_side_is_no_conflict() {
 fn blank_null_and_absent_are_equal() {
     let setup = Setup::new(&[member(1, json!({"email": null}))]);
     setup.synced();
-    for blank in [
-        json!({"email": ""}),
-        json!({"email": "  "}),
-        json!({"email": null}),
-    ] {
+    for blank in [json!({"email": ""}), json!({"email": "  "}), json!({"email": null})] {
         setup.sim.patch_member("M-1", blank.clone());
         assert_counts(&setup.synced(), json!({"unchanged": 1, "updated": 0}));
     }
@@ -105,20 +90,12 @@ fn blank_null_and_absent_are_equal() {
 
 /// The status of member 1 after it had `before` and then gets `after`.
 fn status_after(before: &str, after: &str) -> Value {
-    let setup = Setup::new(&[
-        member(1, json!({"membershipStatus": before})),
-        member(2, json!({})),
-    ]);
+    let setup = Setup::new(&[member(1, json!({"membershipStatus": before})), member(2, json!({}))]);
     setup.synced();
-    setup
-        .sim
-        .patch_member("M-1", json!({"membershipStatus": after}));
+    setup.sim.patch_member("M-1", json!({"membershipStatus": after}));
     setup.synced();
     let record = setup.record("M-1");
-    assert_eq!(
-        record["fields"]["membershipStatus"], after,
-        "the word itself is kept"
-    );
+    assert_eq!(record["fields"]["membershipStatus"], after, "the word itself is kept");
     record["status"].clone()
 }
 
@@ -159,10 +136,8 @@ fn a_status_edited_here_stays_until_the_remote_word_changes() {
     setup.synced();
     let record = setup.record("M-1");
     let id = record["id"].as_str().unwrap();
-    let path = format!("/organizations/{}/records/{id}", ORG);
-    setup
-        .host
-        .change("PATCH", &path, &json!({"status": "inactive"}), 200);
+    let path = format!("/organizations/{ORG}/records/{id}");
+    setup.host.change("PATCH", &path, &json!({"status": "inactive"}), 200);
     setup.sim.patch_member("M-1", json!({"address": "moved"}));
     setup.synced();
     let record = setup.record("M-1");

@@ -46,11 +46,7 @@ pub(super) async fn run(args: DemoArgs, session: &mut Session<'_>) -> Result<Exi
     let machine_token = engine::add_machine_token(&config, home.path(), "import").await?;
     let running = engine::start(config, home.path(), StartOptions::default()).await?;
     let server = format!("http://{}", running.local_addr());
-    let access = script::Access {
-        server,
-        token,
-        machine_token,
-    };
+    let access = script::Access { server, token, machine_token };
     session.io.say(&format!(
         "a federation of {} members at http://{}, Syncline at {}",
         args.members,
@@ -144,13 +140,9 @@ fn settings(args: &DemoArgs, session: &Session<'_>, federation: &Federation) -> 
     let mut config = session.loaded.config.clone();
     let built_in = |key: &str| {
         let rows = session.loaded.rows();
-        rows.iter()
-            .any(|row| row.key == key && row.origin == Origin::BuiltIn)
+        rows.iter().any(|row| row.key == key && row.origin == Origin::BuiltIn)
     };
-    config
-        .egress
-        .allow_private
-        .push(federation.address().to_string());
+    config.egress.allow_private.push(federation.address().to_string());
     if args.data_dir.is_none() {
         // A key or plugins of another installation are none of the demo's business.
         config.vault.key_file = None;

@@ -71,11 +71,7 @@ fn summary(told: &Told, color: bool) -> Vec<String> {
     let heading = outcomes.first().cloned();
     lines.extend(heading);
     for (line, outcome) in outcomes.iter().skip(1).zip(&told.outcomes) {
-        lines.push(if color {
-            painted(line, &outcome.name)
-        } else {
-            line.clone()
-        });
+        lines.push(if color { painted(line, &outcome.name) } else { line.clone() });
     }
     lines.push(String::new());
     lines
@@ -114,9 +110,7 @@ fn row(outcome: &Outcome) -> Value {
 }
 
 fn words(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn cut(value: &Value) -> Value {
@@ -155,32 +149,18 @@ pub(super) fn explore(
     kept: Option<&Path>,
     session: &mut Session<'_>,
 ) {
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "syncline".to_owned());
-    let run = told
-        .runs
-        .last()
-        .map(|run| text(run, "syncId"))
-        .unwrap_or_default();
+    let program = std::env::args().next().unwrap_or_else(|| "syncline".to_owned());
+    let run = told.runs.last().map(|run| text(run, "syncId")).unwrap_or_default();
     let mut lines = vec![
-        format!(
-            "serving at {} until Ctrl-C; to look around, in another terminal:",
-            access.server
-        ),
+        format!("serving at {} until Ctrl-C; to look around, in another terminal:", access.server),
         String::new(),
-        format!(
-            "  export SYNCLINE_SERVER={} SYNCLINE_TOKEN={}",
-            access.server, access.token
-        ),
+        format!("  export SYNCLINE_SERVER={} SYNCLINE_TOKEN={}", access.server, access.token),
         format!("  {program} run show {run} --conflicts"),
     ];
     if let Some(open) = &told.open {
         lines.push(format!("  {program} conflict resolve {open} remote"));
     }
-    lines.push(format!(
-        "  {program} sync {ENTITY} --org {ORGANIZATION} --wait"
-    ));
+    lines.push(format!("  {program} sync {ENTITY} --org {ORGANIZATION} --wait"));
     lines.push(String::new());
     lines.push(match kept {
         Some(dir) => format!("the data stay in {}", dir.display()),

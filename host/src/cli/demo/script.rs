@@ -23,10 +23,7 @@ pub(super) struct Access {
 
 impl Access {
     fn client(&self, token: &str) -> Result<Client, Problem> {
-        Client::new(&config::Cli {
-            server: self.server.clone(),
-            token: Some(token.to_owned()),
-        })
+        Client::new(&config::Cli { server: self.server.clone(), token: Some(token.to_owned()) })
     }
 }
 
@@ -92,10 +89,7 @@ pub(super) async fn play(
         members,
         connector: String::new(),
     };
-    let stage = Stage {
-        connector: stage.connect().await?,
-        ..stage
-    };
+    let stage = Stage { connector: stage.connect().await?, ..stage };
     io.say("first sync: everything is new");
     let first = stage.sync(io).await?;
     let created = at(&first, "counts.created");
@@ -111,12 +105,7 @@ pub(super) async fn play(
     io.say("editing on both sides");
     stage.edit_here(&scenes, &before).await?;
     for scene in &scenes {
-        federation.play(
-            scene.slot,
-            scene.field,
-            &scene.remote,
-            Clock::system().now(),
-        );
+        federation.play(scene.slot, scene.field, &scene.remote, Clock::system().now());
     }
     let mut edited = Vec::with_capacity(scenes.len());
     for row in &before {
@@ -125,11 +114,7 @@ pub(super) async fn play(
     io.say("second sync: what changed");
     let second = stage.sync(io).await?;
     let id = text(&second, "syncId");
-    let conflicts = all(
-        &stage.person,
-        &format!("/sync/status/{}/conflicts", segment(&id)),
-    )
-    .await?;
+    let conflicts = all(&stage.person, &format!("/sync/status/{}/conflicts", segment(&id))).await?;
     stage.decide(&scenes).await?;
     let seen = Seen {
         before,
@@ -143,12 +128,7 @@ pub(super) async fn play(
         outcomes.push(stage.outcome(scene, &seen).await?);
     }
     let open = seen.open.first().map(|row| text(row, "id"));
-    Ok(Told {
-        runs: vec![first, second],
-        outcomes,
-        conflicts: seen.conflicts,
-        open,
-    })
+    Ok(Told { runs: vec![first, second], outcomes, conflicts: seen.conflicts, open })
 }
 
 struct Stage<'a> {
@@ -243,9 +223,7 @@ impl Stage<'_> {
 
     async fn edit_here(&self, scenes: &[Scene], records: &[Value]) -> Result<(), Problem> {
         for scene in scenes {
-            let row = usize::try_from(scene.slot)
-                .ok()
-                .and_then(|slot| records.get(slot));
+            let row = usize::try_from(scene.slot).ok().and_then(|slot| records.get(slot));
             let (Some(edit), Some(row)) = (&scene.local, row) else {
                 continue;
             };
@@ -263,9 +241,7 @@ impl Stage<'_> {
 
     /// A person decides the held conflict that the story gives to one.
     async fn decide(&self, scenes: &[Scene]) -> Result<(), Problem> {
-        let to_decide = scenes
-            .iter()
-            .filter(|scene| scene.kind == Kind::ManualResolved);
+        let to_decide = scenes.iter().filter(|scene| scene.kind == Kind::ManualResolved);
         for scene in to_decide {
             let id = self.federation.founder(scene.slot).member_id;
             let open = all(&self.person, "/conflicts").await?;
@@ -275,9 +251,7 @@ impl Stage<'_> {
                     Expect::Remote => "remote",
                     Expect::Base | Expect::Local => "local",
                 };
-                self.person
-                    .post(&path, &json!({ "choice": choice }))
-                    .await?;
+                self.person.post(&path, &json!({ "choice": choice })).await?;
             }
         }
         Ok(())
@@ -310,10 +284,7 @@ impl Stage<'_> {
             (_, field) => at(at(&after, "fields"), field).clone(),
         };
         let line = find(&seen.conflicts, &founder.member_id, scene.field);
-        let failure = seen
-            .failures
-            .iter()
-            .find(|row| text(row, "externalId") == founder.member_id);
+        let failure = seen.failures.iter().find(|row| text(row, "externalId") == founder.member_id);
         let outcome = Outcome {
             kind: scene.kind,
             name: founder.name(),
@@ -363,39 +334,22 @@ fn missed(
         ),
         (
             outcome.strategy.as_str() == scene.kind.strategy(),
-            format!(
-                "decided by {}, not by {:?}",
-                outcome.strategy,
-                scene.kind.strategy()
-            ),
+            format!("decided by {}, not by {:?}", outcome.strategy, scene.kind.strategy()),
         ),
         (held == manual, format!("held by the run: {held}")),
-        (
-            is_open == (scene.kind == Kind::ManualOpen),
-            format!("waits for a person: {is_open}"),
-        ),
-        (
-            (outcome.status == "active") == scene.active,
-            format!("the record is {}", outcome.status),
-        ),
-        (
-            quarantined == (scene.kind == Kind::Quarantined),
-            format!("in quarantine: {quarantined}"),
-        ),
+        (is_open == (scene.kind == Kind::ManualOpen), format!("waits for a person: {is_open}")),
+        ((outcome.status == "active") == scene.active, format!("the record is {}", outcome.status)),
+        (quarantined == (scene.kind == Kind::Quarantined), format!("in quarantine: {quarantined}")),
     ];
     let broken = conditions.into_iter().find(|(kept, _)| !kept);
     broken.map(|(_, words)| format!("{} of {}: {words}", scene.field, outcome.external_id))
 }
 
 fn path_of(row: &Value) -> String {
-    format!(
-        "/organizations/{ORGANIZATION}/records/{}",
-        segment(&text(row, "id"))
-    )
+    format!("/organizations/{ORGANIZATION}/records/{}", segment(&text(row, "id")))
 }
 
 /// The row about a field of a member.
 fn find<'a>(rows: &'a [Value], external_id: &str, field: &str) -> Option<&'a Value> {
-    rows.iter()
-        .find(|row| text(row, "externalId") == external_id && text(row, "field") == field)
+    rows.iter().find(|row| text(row, "externalId") == external_id && text(row, "field") == field)
 }

@@ -45,11 +45,7 @@ impl Server {
                 log.lock().unwrap().push(serve_one(stream, status, &answer));
             }
         });
-        Server {
-            address,
-            seen,
-            thread,
-        }
+        Server { address, seen, thread }
     }
 
     fn finish(self) -> Vec<Seen> {
@@ -64,10 +60,7 @@ fn serve_one(mut stream: TcpStream, status: u16, answer: &Value) -> Seen {
     let mut length = 0;
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
-    seen.line = line
-        .trim_end()
-        .trim_end_matches(" HTTP/1.1")
-        .replace("/api/v1", "");
+    seen.line = line.trim_end().trim_end_matches(" HTTP/1.1").replace("/api/v1", "");
     loop {
         line.clear();
         reader.read_line(&mut line).unwrap();
@@ -85,11 +78,7 @@ fn serve_one(mut stream: TcpStream, status: u16, answer: &Value) -> Seen {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     seen.body = String::from_utf8_lossy(&body).into_owned();
-    let body = if answer.is_null() {
-        String::new()
-    } else {
-        answer.to_string()
-    };
+    let body = if answer.is_null() { String::new() } else { answer.to_string() };
     write!(
         stream,
         "HTTP/1.1 {status} X\r\ncontent-length: {}\r\netag: \"v7\"\r\nconnection: close\r\n\r\n{body}",
@@ -108,12 +97,8 @@ struct Ended {
 }
 
 fn command(args: &[&str], environment: &[(&str, &str)], input: &str) -> Ended {
-    let args = std::iter::once("syncline")
-        .chain(args.iter().copied())
-        .map(OsString::from);
-    let environment = environment
-        .iter()
-        .map(|(n, v)| (OsString::from(n), OsString::from(v)));
+    let args = std::iter::once("syncline").chain(args.iter().copied()).map(OsString::from);
+    let environment = environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v)));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let io = Io {
         out: &mut out,
@@ -124,11 +109,7 @@ fn command(args: &[&str], environment: &[(&str, &str)], input: &str) -> Ended {
     };
     let exit = super::run(args.collect(), environment.collect(), io);
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ended {
-        exit,
-        out: text(out),
-        err: text(err),
-    }
+    Ended { exit, out: text(out), err: text(err) }
 }
 
 /// Runs a command against a script and checks each request line.
@@ -150,10 +131,7 @@ fn against(steps: Vec<Step>, args: &[&str], input: &str) -> (Ended, Vec<Seen>) {
     let seen = server.finish();
     let lines: Vec<&str> = seen.iter().map(|seen| seen.line.as_str()).collect();
     assert_eq!(lines, expected);
-    assert!(
-        seen.iter()
-            .all(|seen| seen.authorization == "Bearer token-1")
-    );
+    assert!(seen.iter().all(|seen| seen.authorization == "Bearer token-1"));
     (ended, seen)
 }
 
@@ -169,9 +147,5 @@ const CONNECTORS: &str = "GET /connectors?limit=200";
 const ORGANIZATIONS: &str = "GET /organizations?limit=200";
 
 fn connectors() -> Step {
-    (
-        CONNECTORS,
-        200,
-        list(json!([{"id": "con_1", "name": "main"}, {"id": "con_2", "name": "b"}])),
-    )
+    (CONNECTORS, 200, list(json!([{"id": "con_1", "name": "main"}, {"id": "con_2", "name": "b"}])))
 }

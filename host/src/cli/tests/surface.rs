@@ -20,19 +20,10 @@ fn a_list_is_a_table_for_people_and_the_answer_for_programs() {
     assert_eq!(ended.err, "there is more: --cursor abc\n");
     let (ended, _) = against(step(), &["org", "list", "--json"], "");
     assert_eq!(serde_json::from_str::<Value>(&ended.out).unwrap(), answer);
-    let empty = vec![(
-        "GET /conflicts?organization=a&limit=5&cursor=x%26y",
-        200,
-        list(json!([])),
-    )];
-    let args = [
-        "conflict", "list", "--org", "a", "--limit", "5", "--cursor", "x&y",
-    ];
+    let empty = vec![("GET /conflicts?organization=a&limit=5&cursor=x%26y", 200, list(json!([])))];
+    let args = ["conflict", "list", "--org", "a", "--limit", "5", "--cursor", "x&y"];
     let (ended, _) = against(empty, &args, "");
-    assert_eq!(
-        (ended.out.as_str(), ended.err.as_str()),
-        ("", "nothing to show\n")
-    );
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", "nothing to show\n"));
 }
 
 #[test]
@@ -54,11 +45,7 @@ fn answers_become_exit_codes_with_message_causes_and_hint() {
         let steps = vec![("GET /sync/status/run_1", status, problem("some.code"))];
         let (ended, _) = against(steps, &["run", "show", "run_1"], "");
         assert_eq!(ended.exit, exit, "{status}");
-        assert!(
-            ended.err.starts_with("error: It is so. (some.code)\n"),
-            "{}",
-            ended.err
-        );
+        assert!(ended.err.starts_with("error: It is so. (some.code)\n"), "{}", ended.err);
         assert_eq!(ended.out, "");
     }
     let detailed = json!({"title": "Not valid", "code": "body.invalid", "hint": "Look again.",
@@ -71,54 +58,21 @@ fn answers_become_exit_codes_with_message_causes_and_hint() {
     );
     let steps = vec![("GET /sync/status/run_1", 500, Value::Null)];
     let (ended, _) = against(steps, &["run", "show", "run_1"], "");
-    assert_eq!(
-        ended.err,
-        "error: the server answered 500 without saying why\n"
-    );
+    assert_eq!(ended.err, "error: the server answered 500 without saying why\n");
 }
 
 /// Arguments, environment, exit and the beginning of what is said.
-type Case = (
-    &'static [&'static str],
-    &'static [(&'static str, &'static str)],
-    Exit,
-    &'static str,
-);
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], Exit, &'static str);
 
 #[test]
 fn usage_configuration_and_absence_have_their_codes() {
     let cases: [Case; 9] = [
-        (
-            &["frobnicate"],
-            &[],
-            Exit::Usage,
-            "error: unrecognized subcommand 'frobnicate'",
-        ),
+        (&["frobnicate"], &[], Exit::Usage, "error: unrecognized subcommand 'frobnicate'"),
         (&["version", "--help"], &[], Exit::Ok, ""),
-        (
-            &["sync", "member", "--ids", "1"],
-            &[],
-            Exit::Usage,
-            "error: --ids needs `--mode ids`",
-        ),
-        (
-            &["conflict", "resolve", "c", "value"],
-            &[],
-            Exit::Usage,
-            "error: `value` needs --value",
-        ),
-        (
-            &["run", "list", "--limit", "201"],
-            &[],
-            Exit::Usage,
-            "error: invalid value '201'",
-        ),
-        (
-            &["serve"],
-            &[],
-            Exit::Usage,
-            "error: no data directory\nhint: name one with --data-dir",
-        ),
+        (&["sync", "member", "--ids", "1"], &[], Exit::Usage, "error: --ids needs `--mode ids`"),
+        (&["conflict", "resolve", "c", "value"], &[], Exit::Usage, "error: `value` needs --value"),
+        (&["run", "list", "--limit", "201"], &[], Exit::Usage, "error: invalid value '201'"),
+        (&["serve"], &[], Exit::Usage, "error: no data directory\nhint: name one with --data-dir"),
         (
             &["version"],
             &[("SYNCLINE_TOKN", "x")],
@@ -149,36 +103,16 @@ fn usage_configuration_and_absence_have_their_codes() {
 #[test]
 fn check_config_and_version_need_no_server() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(
-        dir.path().join("syncline.toml"),
-        "[log]\nlevel = \"debug\"\n",
-    )
-    .unwrap();
+    std::fs::write(dir.path().join("syncline.toml"), "[log]\nlevel = \"debug\"\n").unwrap();
     let data_dir = dir.path().to_str().unwrap();
     let token = [("SYNCLINE_TOKEN", "very-secret")];
     let ended = command(&["check-config", "--data-dir", data_dir], &token, "");
     assert_eq!(ended.exit, Exit::Ok);
-    assert!(
-        ended
-            .out
-            .contains("server.publicUrl = (unset)  (built-in)\n"),
-        "{}",
-        ended.out
-    );
-    assert!(ended.out.contains(&format!(
-        "log.level = \"debug\"  ({data_dir}/syncline.toml:2)\n"
-    )));
-    assert!(
-        ended
-            .out
-            .contains("cli.token = \"[set]\"  (env SYNCLINE_TOKEN)\n")
-    );
+    assert!(ended.out.contains("server.publicUrl = (unset)  (built-in)\n"), "{}", ended.out);
+    assert!(ended.out.contains(&format!("log.level = \"debug\"  ({data_dir}/syncline.toml:2)\n")));
+    assert!(ended.out.contains("cli.token = \"[set]\"  (env SYNCLINE_TOKEN)\n"));
     assert!(!ended.out.contains("very-secret"));
-    let ended = command(
-        &["check-config", "--json"],
-        &[("SYNCLINE_DATA_DIR", data_dir)],
-        "",
-    );
+    let ended = command(&["check-config", "--json"], &[("SYNCLINE_DATA_DIR", data_dir)], "");
     let answer: Value = serde_json::from_str(&ended.out).unwrap();
     let level = answer["settings"].as_array().unwrap().iter();
     let level = level.clone().find(|row| row["key"] == "log.level").unwrap();
@@ -190,10 +124,7 @@ fn check_config_and_version_need_no_server() {
 
 #[test]
 fn tables_align_and_cut() {
-    let rows = [
-        json!({"a": "é", "b": {"c": 1}}),
-        json!({"a": "x".repeat(80), "b": null}),
-    ];
+    let rows = [json!({"a": "é", "b": {"c": 1}}), json!({"a": "x".repeat(80), "b": null})];
     let lines = table(&rows, &[("A", "a"), ("C", "b.c")]);
     let cut = format!("{}…", "x".repeat(59));
     assert_eq!(lines[0], format!("A{}C", " ".repeat(61)));

@@ -10,12 +10,7 @@ fn a_connector_is_created_with_secrets_from_safe_places_only() {
     let file = file.to_str().unwrap();
     let cases: [(&[&str], &str, &str, Option<Value>); 5] = [
         (&[], "", "none", None),
-        (
-            &["--api-key-file", file],
-            "",
-            "apiKey",
-            Some(json!({"apiKey": "key-from-file"})),
-        ),
+        (&["--api-key-file", file], "", "apiKey", Some(json!({"apiKey": "key-from-file"}))),
         (
             &["--api-key-env", "FEDERATION_KEY"],
             "",
@@ -28,34 +23,12 @@ fn a_connector_is_created_with_secrets_from_safe_places_only() {
             "basic",
             Some(json!({"username": "u", "password": "pa ss"})),
         ),
-        (
-            &["--token-file", "-"],
-            "t",
-            "bearer",
-            Some(json!({"token": "t"})),
-        ),
+        (&["--token-file", "-"], "t", "bearer", Some(json!({"token": "t"}))),
     ];
     for (flags, input, auth_type, credentials) in cases {
-        let mut args = vec![
-            "connector",
-            "create",
-            "--name",
-            "main",
-            "--federation-code",
-            "gaa",
-        ];
-        args.extend([
-            "--plugin",
-            "some-plugin",
-            "--base-url",
-            "http://127.0.0.1:8081/api",
-        ]);
-        args.extend([
-            "--endpoint",
-            "memberDetail=/m/{id}?x=1",
-            "--strategy",
-            "merge",
-        ]);
+        let mut args = vec!["connector", "create", "--name", "main", "--federation-code", "gaa"];
+        args.extend(["--plugin", "some-plugin", "--base-url", "http://127.0.0.1:8081/api"]);
+        args.extend(["--endpoint", "memberDetail=/m/{id}?x=1", "--strategy", "merge"]);
         args.extend(["--config-json", r#"{"requestsPerMinute": 60}"#]);
         args.extend(flags);
         let steps = vec![("POST /connectors", 201, json!({"id": "con_1"}))];
@@ -75,21 +48,9 @@ fn a_connector_is_created_with_secrets_from_safe_places_only() {
         }
         assert_eq!(body(&seen[0]), expect);
     }
-    let ended = command(
-        &["connector", "credentials", "c", "--username", "u"],
-        &[],
-        "",
-    );
+    let ended = command(&["connector", "credentials", "c", "--username", "u"], &[], "");
     assert_eq!(ended.exit, Exit::Usage);
-    let both = [
-        "connector",
-        "credentials",
-        "c",
-        "--token-file",
-        "a",
-        "--api-key-file",
-        "b",
-    ];
+    let both = ["connector", "credentials", "c", "--token-file", "a", "--api-key-file", "b"];
     assert_eq!(command(&both, &[], "").exit, Exit::Usage);
 }
 
@@ -101,39 +62,20 @@ fn an_update_lays_changes_over_the_row_and_carries_its_tag() {
         ("GET /connectors/con_1", 200, row),
         ("PATCH /connectors/con_1", 200, json!({"id": "con_1"})),
     ];
-    let args = [
-        "connector",
-        "update",
-        "main",
-        "--base-url",
-        "http://b",
-        "--name",
-        "new",
-    ];
+    let args = ["connector", "update", "main", "--base-url", "http://b", "--name", "new"];
     let (ended, seen) = against(steps, &args, "");
     assert_eq!(ended.exit, Exit::Ok);
     assert_eq!(seen[2].if_match, "\"v7\"");
     let endpoints = json!({"baseUrl": "http://b", "x": "/x"});
-    assert_eq!(
-        body(&seen[2]),
-        json!({"name": "new", "endpoints": endpoints})
-    );
+    assert_eq!(body(&seen[2]), json!({"name": "new", "endpoints": endpoints}));
 }
 
 #[test]
 fn organizations_are_connected_and_disconnected_by_connector_name() {
     let path = "POST /organizations/club%201/connections";
     let steps = vec![connectors(), (path, 201, json!({"id": "link_1"}))];
-    let args = [
-        "org",
-        "connect",
-        "club 1",
-        "main",
-        "--federation-org-id",
-        "77",
-        "--strategy",
-        "merge",
-    ];
+    let args =
+        ["org", "connect", "club 1", "main", "--federation-org-id", "77", "--strategy", "merge"];
     let (_, seen) = against(steps, &args, "");
     let expect = json!({"connectorId": "con_1", "federationOrgId": "77", "strategy": "merge"});
     assert_eq!(body(&seen[1]), expect);
@@ -141,23 +83,12 @@ fn organizations_are_connected_and_disconnected_by_connector_name() {
     let link = json!({"id": "link_9", "connectorId": "con_1"});
     let steps = vec![
         connectors(),
-        (
-            "GET /organizations/c/connections?limit=200",
-            200,
-            list(json!([link])),
-        ),
+        ("GET /organizations/c/connections?limit=200", 200, list(json!([link]))),
         ("GET /organizations/c/connections/link_9", 200, link.clone()),
-        (
-            "DELETE /organizations/c/connections/link_9",
-            204,
-            Value::Null,
-        ),
+        ("DELETE /organizations/c/connections/link_9", 204, Value::Null),
     ];
     let (ended, seen) = against(steps, &["org", "disconnect", "c", "main"], "");
-    assert_eq!(
-        (ended.exit, seen[3].if_match.as_str()),
-        (Exit::Ok, "\"v7\"")
-    );
+    assert_eq!((ended.exit, seen[3].if_match.as_str()), (Exit::Ok, "\"v7\""));
 
     let (ended, _) = against(vec![connectors()], &["connector", "show", "absent"], "");
     assert_eq!(ended.exit, Exit::NotFound);
@@ -174,16 +105,8 @@ fn waited(last: Value) -> Ended {
             200,
             list(json!([{"id": "link_1", "connectorId": "con_1"}])),
         ),
-        (
-            "POST /sync/member",
-            202,
-            json!({"syncId": "run_1", "status": "queued"}),
-        ),
-        (
-            "GET /sync/status/run_1",
-            200,
-            json!({"syncId": "run_1", "status": "queued"}),
-        ),
+        ("POST /sync/member", 202, json!({"syncId": "run_1", "status": "queued"})),
+        ("GET /sync/status/run_1", 200, json!({"syncId": "run_1", "status": "queued"})),
         ("GET /sync/status/run_1", 200, running),
         ("GET /sync/status/run_1", 200, last),
     ];
@@ -213,11 +136,7 @@ fn waiting_for_a_run_tells_its_outcome_by_exit_code() {
         if status == "failed" || quarantined == 2 {
             let ended = waited(run);
             assert_eq!(ended.exit, exit);
-            assert!(
-                ended.out.starts_with(&format!("run_1 {status}\nfetched 9")),
-                "{}",
-                ended.out
-            );
+            assert!(ended.out.starts_with(&format!("run_1 {status}\nfetched 9")), "{}", ended.out);
             assert!(ended.err.contains("queued\nfetch 3/9\n"), "{}", ended.err);
             assert!(ended.err.contains("some.code: page 3 answered 500"));
         }
@@ -236,19 +155,9 @@ fn several_connections_must_be_told_apart() {
     ];
     let (ended, _) = against(steps, &["sync", "member"], "");
     assert_eq!(ended.exit, Exit::Usage);
-    assert!(
-        ended.err.contains("--org club --connector con_2"),
-        "{}",
-        ended.err
-    );
-    let steps = vec![
-        connectors(),
-        (
-            "POST /sync/all",
-            202,
-            json!({"syncId": "run_2", "joined": true}),
-        ),
-    ];
+    assert!(ended.err.contains("--org club --connector con_2"), "{}", ended.err);
+    let steps =
+        vec![connectors(), ("POST /sync/all", 202, json!({"syncId": "run_2", "joined": true}))];
     let args = [
         "sync",
         "all",
@@ -272,32 +181,16 @@ fn several_connections_must_be_told_apart() {
 #[test]
 fn runs_are_exported_approved_and_undone() {
     let export = json!({"conflicts": []});
-    let steps = vec![(
-        "GET /sync/status/run_1/export?format=csv",
-        200,
-        export.clone(),
-    )];
+    let steps = vec![("GET /sync/status/run_1/export?format=csv", 200, export.clone())];
     let (ended, _) = against(steps, &["run", "export", "run_1", "--format", "csv"], "");
     assert_eq!(ended.out, export.to_string());
     let steps = vec![
-        (
-            "GET /sync/status/run_1",
-            200,
-            json!({"status": "held", "planHash": "abc"}),
-        ),
-        (
-            "POST /sync/status/run_1/approve",
-            200,
-            json!({"syncId": "run_1"}),
-        ),
+        ("GET /sync/status/run_1", 200, json!({"status": "held", "planHash": "abc"})),
+        ("POST /sync/status/run_1/approve", 200, json!({"syncId": "run_1"})),
     ];
     let (_, seen) = against(steps, &["run", "approve", "run_1"], "");
     assert_eq!(body(&seen[1]), json!({"planHash": "abc"}));
-    let steps = vec![(
-        "GET /sync/status/run_1",
-        200,
-        json!({"status": "completed"}),
-    )];
+    let steps = vec![("GET /sync/status/run_1", 200, json!({"status": "completed"}))];
     let (ended, _) = against(steps, &["run", "approve", "run_1"], "");
     assert_eq!(ended.exit, Exit::Conflict);
     for verb in ["cancel", "undo"] {
@@ -305,11 +198,8 @@ fn runs_are_exported_approved_and_undone() {
             "cancel" => "POST /sync/status/%252E%252E/cancel",
             _ => "POST /sync/status/%252E%252E/undo",
         };
-        let (ended, _) = against(
-            vec![(line, 404, json!({"title": "no"}))],
-            &["run", verb, ".."],
-            "",
-        );
+        let (ended, _) =
+            against(vec![(line, 404, json!({"title": "no"}))], &["run", verb, ".."], "");
         assert_eq!(ended.exit, Exit::NotFound);
     }
 }
@@ -318,25 +208,10 @@ fn runs_are_exported_approved_and_undone() {
 fn records_are_edited_and_conflicts_resolved() {
     let steps = vec![
         (ORGANIZATIONS, 200, list(json!([{"id": "club"}]))),
-        (
-            "GET /organizations/club/records/rec_1",
-            200,
-            json!({"id": "rec_1"}),
-        ),
-        (
-            "PATCH /organizations/club/records/rec_1",
-            200,
-            json!({"id": "rec_1"}),
-        ),
+        ("GET /organizations/club/records/rec_1", 200, json!({"id": "rec_1"})),
+        ("PATCH /organizations/club/records/rec_1", 200, json!({"id": "rec_1"})),
     ];
-    let args = [
-        "record",
-        "edit",
-        "rec_1",
-        "email=a=b@c.ie",
-        "phone:=null",
-        "tags:=[\"x\"]",
-    ];
+    let args = ["record", "edit", "rec_1", "email=a=b@c.ie", "phone:=null", "tags:=[\"x\"]"];
     let (_, seen) = against(steps, &args, "");
     assert_eq!(seen[2].if_match, "\"v7\"");
     let fields = json!({"email": "a=b@c.ie", "phone": null, "tags": ["x"]});
@@ -344,22 +219,13 @@ fn records_are_edited_and_conflicts_resolved() {
 
     let cases: [(&[&str], Value); 3] = [
         (&["remote"], json!({"choice": "remote"})),
-        (
-            &["value", "--value", "5"],
-            json!({"choice": "value", "value": "5"}),
-        ),
-        (
-            &["value", "--value-json", "5"],
-            json!({"choice": "value", "value": 5}),
-        ),
+        (&["value", "--value", "5"], json!({"choice": "value", "value": "5"})),
+        (&["value", "--value-json", "5"], json!({"choice": "value", "value": 5})),
     ];
     for (choice, expect) in cases {
         let args = [&["conflict", "resolve", "conf_1"], choice].concat();
-        let (_, seen) = against(
-            vec![("POST /conflicts/conf_1/resolve", 200, json!({}))],
-            &args,
-            "",
-        );
+        let (_, seen) =
+            against(vec![("POST /conflicts/conf_1/resolve", 200, json!({}))], &args, "");
         assert_eq!(body(&seen[0]), expect);
     }
 }
@@ -369,11 +235,7 @@ fn plugins_are_uploaded_as_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.wasm");
     std::fs::write(&file, "\0asm").unwrap();
-    let steps = vec![(
-        "POST /plugins",
-        201,
-        json!({"name": "x", "state": "pending"}),
-    )];
+    let steps = vec![("POST /plugins", 201, json!({"name": "x", "state": "pending"}))];
     let (ended, seen) = against(steps, &["plugin", "install", file.to_str().unwrap()], "");
     assert_eq!(seen[0].content_type, "application/wasm");
     assert_eq!(seen[0].body, "\0asm");
@@ -381,9 +243,5 @@ fn plugins_are_uploaded_as_bytes() {
     let limit = [("SYNCLINE_LIMITS_PLUGIN_FILE_BYTES_MAX", "1024")];
     std::fs::write(&file, vec![0; 1025]).unwrap();
     let ended = command(&["plugin", "install", file.to_str().unwrap()], &limit, "");
-    assert!(
-        ended.err.contains("is larger than 1024 bytes"),
-        "{}",
-        ended.err
-    );
+    assert!(ended.err.contains("is larger than 1024 bytes"), "{}", ended.err);
 }

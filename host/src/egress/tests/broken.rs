@@ -36,23 +36,15 @@ pub(super) fn chunked(chunks: &[&[u8]]) -> Vec<u8> {
 
 pub(super) fn gzipped(body: &[u8]) -> Vec<u8> {
     let length = format!("content-length: {}", body.len());
-    [
-        head(200, &["content-encoding: gzip"], &length),
-        body.to_vec(),
-    ]
-    .concat()
+    [head(200, &["content-encoding: gzip"], &length), body.to_vec()].concat()
 }
 
 #[tokio::test]
 async fn slow_answers_end_at_the_timeout() {
     let scripts: [(&str, Script); 4] = [
         ("nothing", || vec![Step::Hang]),
-        ("half a head", || {
-            vec![Step::Send(b"HTTP/1.1 200 OK\r\nx-".to_vec()), Step::Hang]
-        }),
-        ("only a head", || {
-            vec![Step::Send(head(200, &[], "content-length: 5")), Step::Hang]
-        }),
+        ("half a head", || vec![Step::Send(b"HTTP/1.1 200 OK\r\nx-".to_vec()), Step::Hang]),
+        ("only a head", || vec![Step::Send(head(200, &[], "content-length: 5")), Step::Hang]),
         ("half a body", || {
             let half = [head(200, &[], "content-length: 5"), b"ab".to_vec()].concat();
             vec![Step::Send(half), Step::Hang]
@@ -64,10 +56,7 @@ async fn slow_answers_end_at_the_timeout() {
         let bench = plan.start();
         assert_eq!(bench.get("/").await, Err(HttpFailure::Timeout), "{name}");
         assert_eq!(bench.outcomes(), ["no answer in time"; 3], "{name}");
-        assert!(
-            bench.lines().iter().all(|line| line.millis >= 100),
-            "{name}"
-        );
+        assert!(bench.lines().iter().all(|line| line.millis >= 100), "{name}");
         server.left(server.connections()).await;
     }
 }
@@ -77,9 +66,7 @@ async fn broken_answers_are_network_failures() {
     let scripts: [(&str, Script); 8] = [
         ("closed at once", || vec![Step::Close]),
         ("reset at once", || vec![Step::Reset]),
-        ("closed in the head", || {
-            vec![Step::Send(b"HTTP/1.1 200 OK\r\nx-".to_vec()), Step::Close]
-        }),
+        ("closed in the head", || vec![Step::Send(b"HTTP/1.1 200 OK\r\nx-".to_vec()), Step::Close]),
         ("closed in the body", || {
             vec![
                 Step::Send([head(200, &[], "content-length: 9"), b"ab".to_vec()].concat()),
@@ -87,16 +74,11 @@ async fn broken_answers_are_network_failures() {
             ]
         }),
         ("closed between chunks", || {
-            let part = [
-                head(200, &[], "transfer-encoding: chunked"),
-                b"2\r\nab\r\n".to_vec(),
-            ]
-            .concat();
+            let part =
+                [head(200, &[], "transfer-encoding: chunked"), b"2\r\nab\r\n".to_vec()].concat();
             vec![Step::Send(part), Step::Close]
         }),
-        ("not HTTP", || {
-            vec![Step::Send(b"SSH-2.0-x\r\n\r\n".to_vec()), Step::Close]
-        }),
+        ("not HTTP", || vec![Step::Send(b"SSH-2.0-x\r\n\r\n".to_vec()), Step::Close]),
         ("not gzip", || {
             let head = head(200, &["content-encoding: gzip"], "content-length: 20");
             vec![Step::Send([head, vec![b'a'; 20]].concat())]
@@ -110,19 +92,9 @@ async fn broken_answers_are_network_failures() {
         let (server, plan) = small(move |_| script()).await;
         let bench = plan.start();
         let failure = bench.get("/").await.unwrap_err();
-        let HttpFailure::Network(text) = &failure else {
-            panic!("{name}: {failure:?}")
-        };
-        assert!(
-            text.starts_with("127.0.0.1: ") && text.len() > 15,
-            "{name}: {text}"
-        );
-        assert_eq!(
-            server.seen().len(),
-            3,
-            "{name} is tried again: {:?}",
-            bench.outcomes()
-        );
+        let HttpFailure::Network(text) = &failure else { panic!("{name}: {failure:?}") };
+        assert!(text.starts_with("127.0.0.1: ") && text.len() > 15, "{name}: {text}");
+        assert_eq!(server.seen().len(), 3, "{name} is tried again: {:?}", bench.outcomes());
     }
 }
 
@@ -143,10 +115,7 @@ async fn an_answer_cut_at_any_byte_is_never_taken_for_whole() {
             if cut == exchange.len() {
                 assert_eq!(result.unwrap().body, "[1, 2, 3]");
             } else {
-                assert!(
-                    matches!(result, Err(HttpFailure::Network(_))),
-                    "at {cut}: {result:?}"
-                );
+                assert!(matches!(result, Err(HttpFailure::Network(_))), "at {cut}: {result:?}");
             }
         }
     }

@@ -16,40 +16,18 @@ async fn echo() -> Server {
 
 #[tokio::test]
 async fn each_kind_is_put_in_its_place() {
-    let key = || Auth::Header {
-        name: http::HeaderName::from_static("x-api-key"),
-        value: secret(),
-    };
-    let query = || {
-        Auth::Query(vec![
-            ("ck".into(), "id 1".to_owned().into()),
-            ("cs".into(), secret()),
-        ])
-    };
+    let key = || Auth::Header { name: http::HeaderName::from_static("x-api-key"), value: secret() };
+    let query =
+        || Auth::Query(vec![("ck".into(), "id 1".to_owned().into()), ("cs".into(), secret())]);
     let token: TokenSource = Arc::new(|_| Box::pin(async { Ok(Arc::new(secret())) }));
-    let basic = Auth::Basic {
-        user: "Séan".into(),
-        password: secret(),
-    };
+    let basic = Auth::Basic { user: "Séan".into(), password: secret() };
     let cases = [
         (Auth::None, None, "/m?page=1"),
         (key(), Some(("x-api-key", "canary-7f3a")), "/m?page=1"),
         (query(), None, "/m?page=1&ck=id+1&cs=canary-7f3a"),
-        (
-            basic,
-            Some(("authorization", "Basic U8OpYW46Y2FuYXJ5LTdmM2E=")),
-            "/m?page=1",
-        ),
-        (
-            Auth::Bearer(secret()),
-            Some(("authorization", "Bearer canary-7f3a")),
-            "/m?page=1",
-        ),
-        (
-            Auth::Token(token),
-            Some(("authorization", "Bearer canary-7f3a")),
-            "/m?page=1",
-        ),
+        (basic, Some(("authorization", "Basic U8OpYW46Y2FuYXJ5LTdmM2E=")), "/m?page=1"),
+        (Auth::Bearer(secret()), Some(("authorization", "Bearer canary-7f3a")), "/m?page=1"),
+        (Auth::Token(token), Some(("authorization", "Bearer canary-7f3a")), "/m?page=1"),
     ];
     for (auth, header, target) in cases {
         let server = echo().await;
@@ -62,9 +40,7 @@ async fn each_kind_is_put_in_its_place() {
         let seen = &server.seen()[0];
         assert_eq!(seen.target, target, "{kind}");
         for name in ["x-api-key", "authorization"] {
-            let expected = header
-                .filter(|(header, _)| *header == name)
-                .map(|(_, value)| value);
+            let expected = header.filter(|(header, _)| *header == name).map(|(_, value)| value);
             assert_eq!(seen.header(name), expected, "{kind} {name}");
         }
         assert!(!format!("{:?}", bench.lines()).contains("canary"), "{kind}");
@@ -76,10 +52,7 @@ async fn the_plugin_cannot_set_what_the_host_sets() {
     let server = echo().await;
     let mut plan = Plan::for_server(&server);
     let name = http::HeaderName::from_static("x-club-key");
-    plan.auth = Auth::Header {
-        name,
-        value: secret(),
-    };
+    plan.auth = Auth::Header { name, value: secret() };
     let bench = plan.start();
     for (name, value) in [
         ("Authorization", "Bearer mine"),
@@ -94,10 +67,7 @@ async fn the_plugin_cannot_set_what_the_host_sets() {
         ("X-Ok", "a\r\nAuthorization: mine"),
         ("X-Ok\r\nA", "b"),
     ] {
-        let request = HttpRequest {
-            headers: vec![(name.into(), value.into())],
-            ..get("/")
-        };
+        let request = HttpRequest { headers: vec![(name.into(), value.into())], ..get("/") };
         denied(bench.client.send(request).await);
     }
     assert_eq!(server.connections(), 0);
@@ -105,21 +75,14 @@ async fn the_plugin_cannot_set_what_the_host_sets() {
     let mut plan = Plan::for_server(&server);
     plan.auth = Auth::Query(vec![("cs".into(), secret())]);
     let reason = denied(plan.start().get("/m?c%73=mine").await);
-    assert!(
-        reason.contains("parameter cs is set by the host"),
-        "{reason}"
-    );
+    assert!(reason.contains("parameter cs is set by the host"), "{reason}");
     assert_eq!(server.connections(), 0);
 }
 
 #[tokio::test]
 async fn a_redirect_to_another_origin_goes_without() {
     let away = Server::start(|seen| {
-        assert_eq!(
-            seen.header("accept"),
-            Some("text/csv"),
-            "the plugin's own headers stay"
-        );
+        assert_eq!(seen.header("accept"), Some("text/csv"), "the plugin's own headers stay");
         answer(200, &[], "moved")
     })
     .await;
@@ -127,15 +90,9 @@ async fn a_redirect_to_another_origin_goes_without() {
     let location = format!("location: http://{}/m?page=1&cs={CANARY}", away.address());
     for auth in [
         Auth::Bearer(secret()),
-        Auth::Header {
-            name: http::HeaderName::from_static("x-api-key"),
-            value: secret(),
-        },
+        Auth::Header { name: http::HeaderName::from_static("x-api-key"), value: secret() },
         Auth::Query(vec![("cs".into(), secret())]),
-        Auth::Basic {
-            user: CANARY.into(),
-            password: secret(),
-        },
+        Auth::Basic { user: CANARY.into(), password: secret() },
     ] {
         let location = location.clone();
         let strips = matches!(auth, Auth::Query(_));
@@ -147,34 +104,20 @@ async fn a_redirect_to_another_origin_goes_without() {
         let mut plan = Plan::for_server(&server);
         plan.auth = auth;
         plan.granted.push(format!("http://{}", away.address()));
-        plan.options
-            .allow_private
-            .push(away.address().to_string().parse().unwrap());
+        plan.options.allow_private.push(away.address().to_string().parse().unwrap());
         let bench = plan.start();
         let headers = vec![("Accept".to_owned(), "text/csv".to_owned())];
-        let request = HttpRequest {
-            headers,
-            ..get("/m?page=1")
-        };
+        let request = HttpRequest { headers, ..get("/m?page=1") };
         assert_eq!(bench.client.send(request).await.unwrap().body, "moved");
         let second = &server.seen()[1];
         let carried =
             format!("{second:?}").contains("canary") || second.header("authorization").is_some();
         assert!(carried, "the same origin gets the credentials again");
         let last = away.seen().pop().unwrap();
-        assert_eq!(
-            (last.header("authorization"), last.header("x-api-key")),
-            (None, None)
-        );
+        assert_eq!((last.header("authorization"), last.header("x-api-key")), (None, None));
         if strips {
-            assert_eq!(
-                second.target, "/here?page=1&cs=canary-7f3a",
-                "once, not twice"
-            );
-            assert_eq!(
-                last.target, "/m?page=1",
-                "a key that the server echoed goes nowhere"
-            );
+            assert_eq!(second.target, "/here?page=1&cs=canary-7f3a", "once, not twice");
+            assert_eq!(last.target, "/m?page=1", "a key that the server echoed goes nowhere");
             assert!(!format!("{:?}", bench.lines()).contains("canary"));
         }
     }
@@ -202,10 +145,7 @@ async fn a_refused_token_is_replaced_once() {
     plan.auth = Auth::Token(fresh);
     let bench = plan.start();
     // Refused means not done, so a write is sent again too.
-    let request = HttpRequest {
-        body: Some(b"x".to_vec()),
-        ..request("POST", "/m")
-    };
+    let request = HttpRequest { body: Some(b"x".to_vec()), ..request("POST", "/m") };
     assert_eq!(bench.client.send(request).await.unwrap().status, 200);
     assert_eq!(bench.outcomes(), ["401", "200"]);
     assert_eq!(server.seen()[1].body, b"x");
@@ -233,10 +173,7 @@ async fn a_credential_that_breaks_a_header_is_refused_without_being_shown() {
     plan.auth = Auth::Bearer(Secret::new("canary\r\nX: y".to_owned()));
     let bench = plan.start();
     let reason = denied(bench.get("/").await);
-    assert!(
-        reason.contains("set it anew") && !reason.contains("canary"),
-        "{reason}"
-    );
+    assert!(reason.contains("set it anew") && !reason.contains("canary"), "{reason}");
     assert_eq!(server.connections(), 0);
 }
 

@@ -98,14 +98,8 @@ async fn names_are_looked_up_once_and_every_answer_counts() {
     let port = server.port();
     let cases: [(&[&str], &str); 6] = [
         (&["127.0.0.1"], "127.0.0.1, a loopback address"),
-        (
-            &["93.184.215.14", "127.0.0.1"],
-            "127.0.0.1, a loopback address",
-        ),
-        (
-            &["127.0.0.1", "93.184.215.14"],
-            "127.0.0.1, a loopback address",
-        ),
+        (&["93.184.215.14", "127.0.0.1"], "127.0.0.1, a loopback address"),
+        (&["127.0.0.1", "93.184.215.14"], "127.0.0.1, a loopback address"),
         (&["2606:4700::1111", "::ffff:10.0.0.5"], "a private address"),
         (&["fd00::1"], "fd00::1, a private address"),
         (&["169.254.169.254"], "a cloud metadata address"),
@@ -121,10 +115,7 @@ async fn names_are_looked_up_once_and_every_answer_counts() {
             reason.starts_with("club.example leads to ") && reason.contains(expected),
             "{reason}"
         );
-        assert!(
-            reason.contains(&format!("add \"club.example:{port}\"")),
-            "{reason}"
-        );
+        assert!(reason.contains(&format!("add \"club.example:{port}\"")), "{reason}");
         assert_eq!(bench.lines().len(), 1, "a refusal is not tried again");
     }
     assert_eq!(server.connections(), 0);
@@ -159,11 +150,7 @@ async fn a_name_that_changes_its_answer_is_checked_at_each_connection() {
     };
     let first = excepted.run(settings("club.example", "http"));
     assert_eq!(first.send(get("/")).await.unwrap().status, 200);
-    assert_eq!(
-        *asked.lock().unwrap(),
-        1,
-        "one lookup, and the connection goes to its answer"
-    );
+    assert_eq!(*asked.lock().unwrap(), 1, "one lookup, and the connection goes to its answer");
     // The exception is for club.example alone: the same lookup for another name is refused.
     let second = excepted.run(settings("other.example", "https"));
     assert!(denied(second.send(get("/")).await).contains("10.0.0.5, a private address"));
@@ -180,17 +167,10 @@ async fn an_excepted_name_is_reached_and_only_at_its_port() {
     plan.options.allow_private = vec![format!("club.example:{port}").parse().unwrap()];
     plan.names = vec![("club.example", vec!["127.0.0.1"])];
     plan.base = format!("http://club.example:{port}");
-    plan.granted = vec![
-        plan.base.clone(),
-        format!("https://club.example:{other_port}"),
-    ];
+    plan.granted = vec![plan.base.clone(), format!("https://club.example:{other_port}")];
     let bench = plan.start();
     assert_eq!(bench.get("/").await.unwrap().status, 200);
-    denied(
-        bench
-            .get(&format!("https://club.example:{other_port}/"))
-            .await,
-    );
+    denied(bench.get(&format!("https://club.example:{other_port}/")).await);
     assert_eq!(other.connections(), 0);
 }
 
@@ -202,10 +182,7 @@ async fn plain_http_needs_an_exception() {
     plan.base = "http://club.example".into();
     plan.granted = vec![plan.base.clone()];
     let reason = denied(plan.start().get("/").await);
-    assert!(
-        reason.contains("https://") && reason.contains("\"club.example:80\""),
-        "{reason}"
-    );
+    assert!(reason.contains("https://") && reason.contains("\"club.example:80\""), "{reason}");
 }
 
 #[tokio::test]
@@ -214,17 +191,9 @@ async fn hosts_methods_and_forms_that_are_not_granted_are_refused() {
     let bench = Plan::for_server(&server).start();
     let address = server.address();
     let cases = [
-        (
-            "GET",
-            "https://evil.example/".to_owned(),
-            "https://evil.example is not granted",
-        ),
+        ("GET", "https://evil.example/".to_owned(), "https://evil.example is not granted"),
         ("GET", format!("https://{address}/"), "is not granted"),
-        (
-            "GET",
-            format!("http://{address}@evil.example/"),
-            "user name",
-        ),
+        ("GET", format!("http://{address}@evil.example/"), "user name"),
         ("GET", format!("http://user:pass@{address}/"), "user name"),
         ("GET", "http://localhost./".to_owned(), "dot at its end"),
         ("GET", "file:///etc/passwd".to_owned(), "not allowed"),
@@ -233,11 +202,7 @@ async fn hosts_methods_and_forms_that_are_not_granted_are_refused() {
         ("DELETE", "/".to_owned(), "method DELETE is not granted"),
         ("CONNECT", "/".to_owned(), "method CONNECT is not granted"),
         ("get", "/".to_owned(), "method get is not granted"),
-        (
-            "GET /x HTTP/1.1\r\nX:",
-            "/".to_owned(),
-            "not an HTTP method",
-        ),
+        ("GET /x HTTP/1.1\r\nX:", "/".to_owned(), "not an HTTP method"),
     ];
     for (method, url, expected) in cases {
         // "/.." at the root stays at the root, so that case needs a base with a path.
@@ -252,11 +217,7 @@ async fn hosts_methods_and_forms_that_are_not_granted_are_refused() {
         assert!(reason.contains(expected), "{method} {url}: {reason}");
         let lines = bench.lines();
         assert_eq!(lines.len(), 1);
-        assert!(
-            !lines[0].url.contains("pass") || url.starts_with("file"),
-            "{}",
-            lines[0].url
-        );
+        assert!(!lines[0].url.contains("pass") || url.starts_with("file"), "{}", lines[0].url);
     }
     assert_eq!((server.connections(), bench.lines().len()), (0, 0));
 }
@@ -284,19 +245,10 @@ async fn redirects_to_elsewhere_are_refused() {
     let address = target.address();
     for (location, expected) in [
         (format!("http://{address}/"), "is not granted"),
-        (
-            "http://169.254.169.254/latest/meta-data/".to_owned(),
-            "is not granted",
-        ),
-        (
-            "http://10.0.0.5/".to_owned(),
-            "10.0.0.5 is a private address",
-        ),
+        ("http://169.254.169.254/latest/meta-data/".to_owned(), "is not granted"),
+        ("http://10.0.0.5/".to_owned(), "10.0.0.5 is a private address"),
         ("//10.0.0.5/".to_owned(), "10.0.0.5 is a private address"),
-        (
-            "https://inner.example/".to_owned(),
-            "inner.example leads to 127.0.0.1",
-        ),
+        ("https://inner.example/".to_owned(), "inner.example leads to 127.0.0.1"),
         ("file:///etc/passwd".to_owned(), "not allowed"),
         ("gopher://x/".to_owned(), "not allowed"),
         ("http://user@10.0.0.5/".to_owned(), "user name"),
@@ -305,10 +257,7 @@ async fn redirects_to_elsewhere_are_refused() {
         let line = format!("location: {location}");
         let server = Server::start(move |_| answer(302, &[&line], "")).await;
         let mut plan = Plan::for_server(&server);
-        plan.granted.extend([
-            "http://10.0.0.5".to_owned(),
-            "https://inner.example".to_owned(),
-        ]);
+        plan.granted.extend(["http://10.0.0.5".to_owned(), "https://inner.example".to_owned()]);
         plan.names = vec![("inner.example", vec!["127.0.0.1"])];
         let bench = plan.start();
         let reason = denied(bench.get("/").await);
@@ -330,14 +279,6 @@ async fn a_redirect_loop_ends_after_three() {
 async fn a_redirected_write_goes_back_to_the_plugin() {
     let server = Server::start(|_| answer(307, &["location: /again"], "")).await;
     let bench = Plan::for_server(&server).start();
-    assert_eq!(
-        bench
-            .client
-            .send(request("POST", "/"))
-            .await
-            .unwrap()
-            .status,
-        307
-    );
+    assert_eq!(bench.client.send(request("POST", "/")).await.unwrap().status, 307);
     assert_eq!(server.seen().len(), 1);
 }

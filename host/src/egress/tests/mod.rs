@@ -46,11 +46,7 @@ impl Plan {
         };
         let allow_private = vec![endpoint.parse().unwrap()];
         Plan {
-            options: Options {
-                allow_private,
-                retry,
-                ..Options::default()
-            },
+            options: Options { allow_private, retry, ..Options::default() },
             clock: Clock::fixed("2026-11-20T12:00:00Z".parse().unwrap()),
             names: Vec::new(),
             base: format!("http://{endpoint}"),
@@ -67,15 +63,9 @@ impl Plan {
     fn start(self) -> Bench {
         let names = self.names;
         let lookup: Lookup = Arc::new(move |asked| {
-            let found = names
-                .iter()
-                .find(|(name, _)| *name == asked)
-                .map(|(_, answers)| {
-                    answers
-                        .iter()
-                        .map(|address| address.parse::<IpAddr>().unwrap())
-                        .collect()
-                });
+            let found = names.iter().find(|(name, _)| *name == asked).map(|(_, answers)| {
+                answers.iter().map(|address| address.parse::<IpAddr>().unwrap()).collect()
+            });
             let missing = || std::io::Error::other(format!("no such name {asked}"));
             let found = found.ok_or_else(missing);
             Box::pin(async move { found })
@@ -86,22 +76,14 @@ impl Plan {
         let cancel = CancellationToken::new();
         let client = egress.run(RunSettings {
             base_url: Url::parse(&self.base).unwrap(),
-            granted: self
-                .granted
-                .iter()
-                .map(|origin| origin.parse().unwrap())
-                .collect(),
+            granted: self.granted.iter().map(|origin| origin.parse().unwrap()).collect(),
             methods: self.methods,
             auth: self.auth,
             limits: egress.limits(),
             cancel: cancel.clone(),
             recorder: Arc::new(move |line| sink.lock().unwrap().push(line)),
         });
-        Bench {
-            client,
-            cancel,
-            lines,
-        }
+        Bench { client, cancel, lines }
     }
 }
 
@@ -126,19 +108,11 @@ impl Bench {
 }
 
 fn get(url: &str) -> HttpRequest {
-    HttpRequest {
-        method: "GET".into(),
-        url: url.into(),
-        ..HttpRequest::default()
-    }
+    HttpRequest { method: "GET".into(), url: url.into(), ..HttpRequest::default() }
 }
 
 fn request(method: &str, url: &str) -> HttpRequest {
-    HttpRequest {
-        method: method.into(),
-        url: url.into(),
-        ..HttpRequest::default()
-    }
+    HttpRequest { method: method.into(), url: url.into(), ..HttpRequest::default() }
 }
 
 #[track_caller]

@@ -18,13 +18,7 @@ async fn an_equal_send_redeems_it_and_it_counts_once() {
     assert_eq!(bench.lines().len(), 1);
     // Redeemed means gone: the next one is a request of its own.
     assert_eq!(bench.get("/m?page=2").await.unwrap().body, "1 /m?page=2");
-    assert_eq!(
-        bench.client.usage(),
-        Usage {
-            requests: 2,
-            bytes: 22
-        }
-    );
+    assert_eq!(bench.client.usage(), Usage { requests: 2, bytes: 22 });
 }
 
 #[tokio::test]
@@ -33,14 +27,9 @@ async fn another_send_leaves_it_waiting() {
     let bench = Plan::for_server(&server).start();
     bench.client.prefetch(get("/m?page=2"));
     server.arrived(1).await;
-    let with_header = HttpRequest {
-        headers: vec![("prefer".into(), "x".into())],
-        ..get("/m?page=2")
-    };
-    assert_eq!(
-        bench.client.send(with_header).await.unwrap().body,
-        "1 /m?page=2"
-    );
+    let with_header =
+        HttpRequest { headers: vec![("prefer".into(), "x".into())], ..get("/m?page=2") };
+    assert_eq!(bench.client.send(with_header).await.unwrap().body, "1 /m?page=2");
     assert_eq!(bench.get("/detail/7").await.unwrap().body, "2 /detail/7");
     assert_eq!(bench.get("/m?page=2").await.unwrap().body, "0 /m?page=2");
     assert_eq!(server.seen().len(), 3);
@@ -109,10 +98,7 @@ async fn failures_and_refusals_are_redeemed_too() {
     let bench = Plan::for_server(&server).start();
     bench.client.prefetch(get("/m"));
     server.arrived(3).await;
-    assert!(matches!(
-        bench.get("/m").await,
-        Err(HttpFailure::Network(_))
-    ));
+    assert!(matches!(bench.get("/m").await, Err(HttpFailure::Network(_))));
     assert_eq!(server.seen().len(), 3, "the retries were the prefetch's");
     bench.client.prefetch(get("https://evil.example/"));
     denied(bench.get("https://evil.example/").await);
@@ -123,10 +109,7 @@ async fn failures_and_refusals_are_redeemed_too() {
 async fn only_plain_gets_are_prefetched() {
     let server = numbered().await;
     let bench = Plan::for_server(&server).start();
-    let with_body = HttpRequest {
-        body: Some(vec![1]),
-        ..get("/a")
-    };
+    let with_body = HttpRequest { body: Some(vec![1]), ..get("/a") };
     for request in [request("POST", "/a"), request("HEAD", "/a"), with_body] {
         bench.client.prefetch(request);
     }

@@ -7,11 +7,7 @@ use std::time::Instant;
 /// Answers `first` until the request with this index, then 200.
 async fn recovers_at(index: usize, status: u16) -> Server {
     Server::start(move |seen| {
-        if seen.index < index {
-            answer(status, &[], "sorry")
-        } else {
-            answer(200, &[], "ok")
-        }
+        if seen.index < index { answer(status, &[], "sorry") } else { answer(200, &[], "ok") }
     })
     .await
 }
@@ -25,17 +21,12 @@ async fn passing_errors_are_tried_again_and_others_are_not() {
         let status = status.to_string();
         assert_eq!(bench.outcomes(), [status.as_str(), status.as_str(), "200"]);
         let lines = bench.lines();
-        assert_eq!(
-            lines.iter().map(|line| line.attempt).collect::<Vec<_>>(),
-            [1, 2, 3]
-        );
+        assert_eq!(lines.iter().map(|line| line.attempt).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(lines[0].waited_millis, 0);
         assert!((2..=4).contains(&lines[1].waited_millis), "{lines:?}");
         assert!((4..=8).contains(&lines[2].waited_millis), "{lines:?}");
     }
-    for status in [
-        200, 204, 304, 400, 401, 403, 404, 408, 409, 410, 422, 501, 505,
-    ] {
+    for status in [200, 204, 304, 400, 401, 403, 404, 408, 409, 410, 422, 501, 505] {
         let server = Server::start(move |_| answer(status, &[], "")).await;
         let bench = Plan::for_server(&server).start();
         assert_eq!(bench.get("/").await.unwrap().status, status);
@@ -48,10 +39,7 @@ async fn after_the_last_attempt_the_answer_is_returned_as_it_is() {
     let server = Server::start(|seen| answer(503, &[], format!("sorry {}", seen.index))).await;
     let bench = Plan::for_server(&server).start();
     let response = bench.get("/").await.unwrap();
-    assert_eq!(
-        (response.status, &response.body[..]),
-        (503, &b"sorry 2"[..])
-    );
+    assert_eq!((response.status, &response.body[..]), (503, &b"sorry 2"[..]));
     assert_eq!(server.seen().len(), 3);
 }
 
@@ -65,26 +53,16 @@ async fn only_repeatable_requests_are_tried_again() {
         ("POST", Some("op-1"), 3),
     ];
     for (method, idempotency, expected) in cases {
-        for script in [
-            || answer(503, &["content-length: 0"], ""),
-            || vec![Step::Reset],
-        ] {
+        for script in [|| answer(503, &["content-length: 0"], ""), || vec![Step::Reset]] {
             let server = Server::start(move |_| script()).await;
             let bench = Plan::for_server(&server).start();
             let idempotency = idempotency.map(str::to_owned);
             let body = (method != "GET" && method != "HEAD").then(|| b"{\"a\":1}".to_vec());
-            let request = HttpRequest {
-                idempotency,
-                body: body.clone(),
-                ..request(method, "/")
-            };
+            let request = HttpRequest { idempotency, body: body.clone(), ..request(method, "/") };
             let _ = bench.client.send(request).await;
             let seen = server.seen();
             assert_eq!(seen.len(), expected, "{method}: {:?}", bench.outcomes());
-            assert!(
-                seen.iter()
-                    .all(|seen| seen.body == body.clone().unwrap_or_default())
-            );
+            assert!(seen.iter().all(|seen| seen.body == body.clone().unwrap_or_default()));
         }
     }
 }
@@ -127,22 +105,13 @@ async fn retry_after_is_waited_for() {
 
 #[tokio::test]
 async fn a_retry_after_above_the_cap_goes_to_the_plugin() {
-    for value in [
-        "61",
-        "31536000",
-        "99999999999999999999",
-        "Sat, 20 Nov 2027 12:00:00 GMT",
-    ] {
+    for value in ["61", "31536000", "99999999999999999999", "Sat, 20 Nov 2027 12:00:00 GMT"] {
         let line = format!("retry-after: {value}");
         let server = Server::start(move |_| answer(429, &[&line], "slow down")).await;
         let bench = Plan::for_server(&server).start();
         let response = bench.get("/").await.unwrap();
         assert_eq!(response.status, 429);
-        assert!(
-            response
-                .headers
-                .contains(&("retry-after".to_owned(), value.to_owned()))
-        );
+        assert!(response.headers.contains(&("retry-after".to_owned(), value.to_owned())));
         assert_eq!(server.seen().len(), 1, "{value}");
     }
 }
@@ -154,15 +123,8 @@ async fn a_retry_after_that_says_nothing_leaves_the_own_wait() {
         let server = Server::start(move |_| answer(503, &[&line], "")).await;
         let bench = Plan::for_server(&server).start();
         assert_eq!(bench.get("/").await.unwrap().status, 503);
-        let waits: Vec<u64> = bench
-            .lines()
-            .iter()
-            .map(|line| line.waited_millis)
-            .collect();
-        assert!(
-            waits.len() == 3 && waits[1] >= 2 && waits[2] <= 8,
-            "{value}: {waits:?}"
-        );
+        let waits: Vec<u64> = bench.lines().iter().map(|line| line.waited_millis).collect();
+        assert!(waits.len() == 3 && waits[1] >= 2 && waits[2] <= 8, "{value}: {waits:?}");
     }
 }
 

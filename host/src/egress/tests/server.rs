@@ -21,10 +21,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let mut found = self
-            .headers
-            .iter()
-            .filter(|(header, _)| header.eq_ignore_ascii_case(name));
+        let mut found = self.headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case(name));
         found.next().map(|(_, value)| value.as_str())
     }
 }
@@ -81,11 +78,7 @@ impl Server {
                 });
             }
         });
-        Server {
-            address,
-            shared,
-            _accepting: AbortOnDropHandle::new(accepting),
-        }
+        Server { address, shared, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -106,22 +99,12 @@ impl Server {
 
     /// Returns once `count` requests have arrived.
     pub(super) async fn arrived(&self, count: usize) {
-        self.shared
-            .arrived
-            .subscribe()
-            .wait_for(|arrived| *arrived >= count)
-            .await
-            .unwrap();
+        self.shared.arrived.subscribe().wait_for(|arrived| *arrived >= count).await.unwrap();
     }
 
     /// Returns once `count` connections have ended.
     pub(super) async fn left(&self, count: usize) {
-        self.shared
-            .left
-            .subscribe()
-            .wait_for(|left| *left >= count)
-            .await
-            .unwrap();
+        self.shared.left.subscribe().wait_for(|left| *left >= count).await.unwrap();
     }
 }
 
@@ -171,24 +154,13 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
     let mut lines = head.split("\r\n");
     let mut first = lines.next().unwrap().split(' ');
-    let (method, target) = (
-        first.next().unwrap().to_owned(),
-        first.next().unwrap().to_owned(),
-    );
+    let (method, target) = (first.next().unwrap().to_owned(), first.next().unwrap().to_owned());
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let seen = Seen {
-        index: 0,
-        method,
-        target,
-        headers,
-        body: Vec::new(),
-    };
-    let length: usize = seen
-        .header("content-length")
-        .map_or(0, |value| value.parse().unwrap());
+    let seen = Seen { index: 0, method, target, headers, body: Vec::new() };
+    let length: usize = seen.header("content-length").map_or(0, |value| value.parse().unwrap());
     while buffer.len() < end + 4 + length {
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;

@@ -11,49 +11,26 @@ async fn the_request_arrives_as_the_plugin_made_it() {
     plan.base += "/api/v2";
     let bench = plan.start();
     let request = HttpRequest {
-        headers: vec![
-            ("Prefer".into(), "count=exact".into()),
-            ("X-Name".into(), "Ó Sé".into()),
-        ],
+        headers: vec![("Prefer".into(), "count=exact".into()), ("X-Name".into(), "Ó Sé".into())],
         body: Some(b"{}".to_vec()),
         ..request("POST", "/clubs/1?x=%20y")
     };
     let response = bench.client.send(request).await.unwrap();
     assert_eq!((response.status, &response.body[..]), (201, &b"made"[..]));
     assert!(response.headers.contains(&("etag".into(), "\"7\"".into())));
-    assert!(
-        !response
-            .headers
-            .iter()
-            .any(|(name, _)| name == "set-cookie")
-    );
+    assert!(!response.headers.iter().any(|(name, _)| name == "set-cookie"));
     let seen = &server.seen()[0];
-    assert_eq!(
-        (seen.method.as_str(), seen.target.as_str()),
-        ("POST", "/api/v2/clubs/1?x=%20y")
-    );
+    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/api/v2/clubs/1?x=%20y"));
     assert_eq!(seen.body, b"{}");
     assert_eq!(seen.header("prefer"), Some("count=exact"));
     assert_eq!(seen.header("x-name"), Some("Ó Sé"));
     assert_eq!(seen.header("accept-encoding"), Some("gzip"));
     assert_eq!(seen.header("user-agent"), Some(USER_AGENT));
-    assert_eq!(
-        seen.header("host"),
-        Some(server.address().to_string().as_str())
-    );
+    assert_eq!(seen.header("host"), Some(server.address().to_string().as_str()));
     let line = &bench.lines()[0];
-    let told = (
-        line.method.as_str(),
-        line.status,
-        line.bytes,
-        line.attempt,
-        line.waited_millis,
-    );
+    let told = (line.method.as_str(), line.status, line.bytes, line.attempt, line.waited_millis);
     assert_eq!(told, ("POST", Some(201), 4, 1, 0));
-    assert_eq!(
-        line.url,
-        format!("http://{}/api/v2/clubs/1?x=%20y", server.address())
-    );
+    assert_eq!(line.url, format!("http://{}/api/v2/clubs/1?x=%20y", server.address()));
     assert_eq!((line.at, &line.failure), (1_795_176_000_000, &None));
 }
 
@@ -64,11 +41,7 @@ async fn connections_are_kept_and_shared_by_runs() {
     for _ in 0..3 {
         let client = egress.run(RunSettings {
             base_url: Url::parse(&plan.base).unwrap(),
-            granted: plan
-                .granted
-                .iter()
-                .map(|origin| origin.parse().unwrap())
-                .collect(),
+            granted: plan.granted.iter().map(|origin| origin.parse().unwrap()).collect(),
             methods: vec![],
             auth: Auth::None,
             limits: egress.limits(),
@@ -95,21 +68,9 @@ async fn bodies_up_to_the_limit_pass_and_larger_ones_do_not() {
             [head(200, &[], "content-length: 1001"), vec![b'a'; 1_001]].concat(),
             false,
         ),
-        (
-            "length, a lie of 10 GB",
-            head(200, &[], "content-length: 10000000000"),
-            false,
-        ),
-        (
-            "chunks, at the limit",
-            chunked(&[&[b'a'; 400], &[b'b'; 600]]),
-            true,
-        ),
-        (
-            "chunks, above",
-            chunked(&[&[b'a'; 400], &[b'b'; 601]]),
-            false,
-        ),
+        ("length, a lie of 10 GB", head(200, &[], "content-length: 10000000000"), false),
+        ("chunks, at the limit", chunked(&[&[b'a'; 400], &[b'b'; 600]]), true),
+        ("chunks, above", chunked(&[&[b'a'; 400], &[b'b'; 601]]), false),
         ("gzip, at the limit", gzipped(&gzip(&[b'a'; 1_000])), true),
         ("gzip, above", gzipped(&gzip(&[b'a'; 1_001])), false),
         ("gzip, a bomb", gzipped(&gzip(&vec![0; 50 << 20])), false),
@@ -120,23 +81,12 @@ async fn bodies_up_to_the_limit_pass_and_larger_ones_do_not() {
         match bench.get("/").await {
             Ok(response) => assert!(fits && response.body.len() == 1_000, "{name}: {response:?}"),
             Err(failure) => {
-                assert!(
-                    !fits && failure == HttpFailure::TooLarge(1_000),
-                    "{name}: {failure:?}"
-                );
+                assert!(!fits && failure == HttpFailure::TooLarge(1_000), "{name}: {failure:?}");
             }
         }
-        assert_eq!(
-            server.seen().len(),
-            1,
-            "{name}: too large is not tried again"
-        );
+        assert_eq!(server.seen().len(), 1, "{name}: too large is not tried again");
         // Decoding stops within a buffer or so of the limit.
-        assert!(
-            bench.client.usage().bytes < 200_000,
-            "{name}: {:?}",
-            bench.client.usage()
-        );
+        assert!(bench.client.usage().bytes < 200_000, "{name}: {:?}", bench.client.usage());
     }
 }
 
@@ -171,14 +121,9 @@ async fn endless_and_huge_headers_are_cut() {
         assert_eq!(plan.start().get("/").await.is_ok(), fits, "{bytes}");
     }
     let many: Vec<String> = (0..5_000).map(|at| format!("x-{at}: a")).collect();
-    let (_server, plan) = small(move |_| {
-        answer(
-            200,
-            &many.iter().map(String::as_str).collect::<Vec<_>>(),
-            "ok",
-        )
-    })
-    .await;
+    let (_server, plan) =
+        small(move |_| answer(200, &many.iter().map(String::as_str).collect::<Vec<_>>(), "ok"))
+            .await;
     plan.start().get("/").await.unwrap_err();
 }
 
@@ -191,22 +136,10 @@ async fn a_run_has_budgets_of_requests_and_bytes() {
         bench.get("/").await.unwrap();
     }
     assert_eq!(bench.get("/").await, Err(HttpFailure::Stopped));
-    assert_eq!(
-        bench.get("https://evil.example/").await,
-        Err(HttpFailure::Stopped)
-    );
+    assert_eq!(bench.get("https://evil.example/").await, Err(HttpFailure::Stopped));
     assert_eq!(server.seen().len(), 3);
-    assert_eq!(
-        bench.client.usage(),
-        Usage {
-            requests: 3,
-            bytes: 1_800
-        }
-    );
-    assert_eq!(
-        bench.outcomes()[2..],
-        ["200", "the run's budget of 3 requests is spent"]
-    );
+    assert_eq!(bench.client.usage(), Usage { requests: 3, bytes: 1_800 });
+    assert_eq!(bench.outcomes()[2..], ["200", "the run's budget of 3 requests is spent"]);
 
     let (server, mut plan) = small(|_| answer(200, &[], [b'a'; 600])).await;
     plan.limits().run_bytes_max = 1_500;
@@ -214,10 +147,7 @@ async fn a_run_has_budgets_of_requests_and_bytes() {
     bench.get("/").await.unwrap();
     bench.get("/").await.unwrap();
     assert_eq!(bench.get("/").await, Err(HttpFailure::Stopped));
-    assert_eq!(
-        bench.outcomes()[2],
-        "the run's budget of 1500 bytes is spent"
-    );
+    assert_eq!(bench.outcomes()[2], "the run's budget of 1500 bytes is spent");
     assert_eq!(bench.get("/").await, Err(HttpFailure::Stopped));
     assert_eq!(server.seen().len(), 3, "once spent, nothing is sent");
 }
@@ -228,16 +158,10 @@ async fn large_requests_are_refused() {
     plan.limits().request_bytes_max = 10;
     plan.limits().request_header_bytes_max = 20;
     let bench = plan.start();
-    let body = HttpRequest {
-        body: Some(vec![0; 11]),
-        ..request("POST", "/")
-    };
+    let body = HttpRequest { body: Some(vec![0; 11]), ..request("POST", "/") };
     assert!(denied(bench.client.send(body).await).contains("11 bytes, at most 10"));
     let headers = vec![("x-a".into(), "a".repeat(18))];
-    let long = HttpRequest {
-        headers,
-        ..get("/")
-    };
+    let long = HttpRequest { headers, ..get("/") };
     assert!(denied(bench.client.send(long).await).contains("21 bytes, at most 20"));
     assert_eq!(server.connections(), 0);
 }
@@ -252,25 +176,11 @@ async fn throughput() {
     let bench = Plan::for_server(&server).start();
     let started = std::time::Instant::now();
     bench.get("/").await.unwrap();
-    println!(
-        "{} ms to the first answer, setting up TLS included",
-        started.elapsed().as_millis()
-    );
+    println!("{} ms to the first answer, setting up TLS included", started.elapsed().as_millis());
     let started = std::time::Instant::now();
     for _ in 0..PAGES {
-        assert_eq!(
-            bench
-                .get("/members?page=1&limit=1000")
-                .await
-                .unwrap()
-                .body
-                .len(),
-            300_000
-        );
+        assert_eq!(bench.get("/members?page=1&limit=1000").await.unwrap().body.len(), 300_000);
     }
     let took = started.elapsed();
-    println!(
-        "{:.0} pages of 300 KB per second",
-        f64::from(PAGES) / took.as_secs_f64()
-    );
+    println!("{:.0} pages of 300 KB per second", f64::from(PAGES) / took.as_secs_f64());
 }

@@ -70,10 +70,7 @@ impl Linkers {
         add_wasi(&mut connector)?;
         let mut strategy = Linker::new(engine);
         types::add_to_linker::<_, HasSelf<_>>(&mut strategy, |state: &mut StrategyState| state)?;
-        Ok(Linkers {
-            connector,
-            strategy,
-        })
+        Ok(Linkers { connector, strategy })
     }
 }
 
@@ -93,10 +90,7 @@ fn add_wasi(linker: &mut Linker<ConnectorState>) -> wasmtime::Result<()> {
 
 impl WasiView for ConnectorState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
@@ -192,10 +186,7 @@ impl ConnectorCalls {
         context: &CallContext,
         limits: &Limits,
     ) -> Called<()> {
-        let answer = self
-            .info
-            .call_check(store, &convert::context(context))
-            .await?;
+        let answer = self.info.call_check(store, &convert::context(context)).await?;
         Ok(answer.map_err(|error| convert::guest_error(error, limits)))
     }
 
@@ -208,9 +199,7 @@ impl ConnectorCalls {
     ) -> Called<RawPage> {
         let request = convert::page_request(context, request);
         let answer = self.pull.call_fetch_page(store, &request).await?;
-        Ok(answer
-            .map(RawPage)
-            .map_err(|error| convert::guest_error(error, limits)))
+        Ok(answer.map(RawPage).map_err(|error| convert::guest_error(error, limits)))
     }
 
     /// Only for connectors that export `fetch`.
@@ -223,16 +212,10 @@ impl ConnectorCalls {
         limits: &Limits,
     ) -> Called<RawPage> {
         let Some(fetch) = &self.fetch else {
-            return Err(wasmtime::Error::msg(
-                "the component does not export `fetch`",
-            ));
+            return Err(wasmtime::Error::msg("the component does not export `fetch`"));
         };
-        let answer = fetch
-            .call_by_ids(store, &convert::context(context), entity, ids)
-            .await?;
-        Ok(answer
-            .map(RawPage)
-            .map_err(|error| convert::guest_error(error, limits)))
+        let answer = fetch.call_by_ids(store, &convert::context(context), entity, ids).await?;
+        Ok(answer.map(RawPage).map_err(|error| convert::guest_error(error, limits)))
     }
 }
 
@@ -273,11 +256,6 @@ impl StrategyCode {
         let resolve = self.resolve.load(&mut *store, &instance)?;
         let batch: Vec<_> = conflicts.iter().map(convert::conflict).collect();
         let answer = resolve.call_decide(store, &batch).await?;
-        Ok(convert::decisions(
-            answer,
-            conflicts.len(),
-            values_declared,
-            limits,
-        ))
+        Ok(convert::decisions(answer, conflicts.len(), values_declared, limits))
     }
 }

@@ -4,13 +4,7 @@ use crate::model::http::{HttpFailure, HttpRequest, HttpResponse, Outbound};
 use std::sync::Arc;
 
 /// Headers that belong to the host: credentials, routing and encoding are never the guest's.
-const RESERVED: [&str; 5] = [
-    "authorization",
-    "cookie",
-    "host",
-    "accept-encoding",
-    "x-api-key",
-];
+const RESERVED: [&str; 5] = ["authorization", "cookie", "host", "accept-encoding", "x-api-key"];
 
 const PURE: &str = "`describe` must not send requests";
 
@@ -23,11 +17,7 @@ pub(in crate::plugin) struct Gate {
 
 impl Gate {
     pub(in crate::plugin) fn new(outbound: Option<Arc<dyn Outbound>>, calls_max: u32) -> Gate {
-        Gate {
-            outbound,
-            calls: 0,
-            calls_max,
-        }
+        Gate { outbound, calls: 0, calls_max }
     }
 
     pub(in crate::plugin) fn begin(&mut self) {
@@ -49,18 +39,15 @@ impl Gate {
     }
 
     fn admit(&mut self, request: &HttpRequest) -> Result<Arc<dyn Outbound>, HttpFailure> {
-        let outbound = self
-            .outbound
-            .clone()
-            .ok_or_else(|| HttpFailure::Denied(PURE.to_owned()))?;
+        let outbound = self.outbound.clone().ok_or_else(|| HttpFailure::Denied(PURE.to_owned()))?;
         if self.calls >= self.calls_max {
             return Err(HttpFailure::Stopped);
         }
         self.calls += 1;
         match request.headers.iter().find(|(name, _)| is_reserved(name)) {
-            Some((name, _)) => Err(HttpFailure::Denied(format!(
-                "the header `{name}` is set by the host only"
-            ))),
+            Some((name, _)) => {
+                Err(HttpFailure::Denied(format!("the header `{name}` is set by the host only")))
+            }
             None => Ok(outbound),
         }
     }

@@ -40,10 +40,7 @@ impl LogBuffer {
 
     /// For a component that is only being described: every line is dropped.
     pub(in crate::plugin) fn muted(limits: &Arc<Limits>) -> LogBuffer {
-        LogBuffer {
-            muted: true,
-            ..LogBuffer::new("", limits)
-        }
+        LogBuffer { muted: true, ..LogBuffer::new("", limits) }
     }
 
     /// Before each call: a new allowance.
@@ -75,13 +72,7 @@ impl LogBuffer {
         if suppressed > 0 {
             let message = format!("{suppressed} more lines of this call were left out");
             trace(&self.plugin, "warn", &message);
-            self.keep(
-                &mut lines,
-                LogLine {
-                    level: "warn",
-                    message,
-                },
-            );
+            self.keep(&mut lines, LogLine { level: "warn", message });
         }
     }
 
@@ -124,10 +115,8 @@ fn trace(plugin: &str, level: &str, message: &str) {
 pub(in crate::plugin) fn clean(text: &str, bytes_max: usize) -> String {
     let cut = text.floor_char_boundary(bytes_max.min(text.len()));
     let (kept, rest) = text.split_at(cut);
-    let mut cleaned: String = kept
-        .chars()
-        .map(|c| if c.is_control() && c != '\t' { ' ' } else { c })
-        .collect();
+    let mut cleaned: String =
+        kept.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
     if !rest.is_empty() {
         cleaned.push_str(" ...");
     }

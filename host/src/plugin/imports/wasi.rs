@@ -67,10 +67,7 @@ pub(in crate::plugin) struct Tail {
 
 impl Tail {
     pub(in crate::plugin) fn new(bytes_max: usize) -> Tail {
-        Tail {
-            bytes_max,
-            bytes: Arc::default(),
-        }
+        Tail { bytes_max, bytes: Arc::default() }
     }
 
     /// What is there, which is then forgotten.

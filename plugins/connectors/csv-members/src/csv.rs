@@ -43,11 +43,7 @@ pub(crate) fn record(
         [] => 0,
         _ => 1,
     };
-    Some(Record {
-        cells: parts.cells,
-        raw,
-        end: at + parts.length + line_end,
-    })
+    Some(Record { cells: parts.cells, raw, end: at + parts.length + line_end })
 }
 
 /// Whether a record that crosses lines is one, and not several that a stray quote joined.
@@ -78,11 +74,7 @@ struct Parts {
 /// Splits the first record of a text. `None` where a quoted field has no end, which cannot happen with one line: there
 /// a quote without its partner is dropped.
 fn split(text: &str, delimiter: char, lines: Lines) -> Option<Parts> {
-    let mut parts = Parts {
-        cells: Vec::new(),
-        length: 0,
-        crosses_lines: false,
-    };
+    let mut parts = Parts { cells: Vec::new(), length: 0, crosses_lines: false };
     loop {
         let rest = text.get(parts.length..)?;
         let (cell, length) = match rest.strip_prefix('"') {
@@ -179,21 +171,9 @@ mod tests {
     fn keeps_stray_quotes_in_their_line() {
         check("a\"b,c\nd,e", 2, &[&["a\"b", "c"], &["d", "e"]]);
         check("\"a\" b\",c\nd,e", 2, &[&["a\" b", "c"], &["d", "e"]]);
-        check(
-            "\"Mary,Murphy\nTom,\"Daly\"\n",
-            2,
-            &[&["Mary", "Murphy"], &["Tom", "Daly"]],
-        );
-        check(
-            "\"Mary,Murphy\nTom,Daly",
-            2,
-            &[&["Mary", "Murphy"], &["Tom", "Daly"]],
-        );
-        check(
-            "1,\"a, b\",\"c\n2,d,e\n",
-            3,
-            &[&["1", "a, b", "c"], &["2", "d", "e"]],
-        );
+        check("\"Mary,Murphy\nTom,\"Daly\"\n", 2, &[&["Mary", "Murphy"], &["Tom", "Daly"]]);
+        check("\"Mary,Murphy\nTom,Daly", 2, &[&["Mary", "Murphy"], &["Tom", "Daly"]]);
+        check("1,\"a, b\",\"c\n2,d,e\n", 3, &[&["1", "a, b", "c"], &["2", "d", "e"]]);
         check("\"", 1, &[&[""]]);
     }
 

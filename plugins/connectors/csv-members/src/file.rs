@@ -23,9 +23,7 @@ impl File {
     pub(crate) fn download(context: &Context<Config>) -> Result<Rc<Self>> {
         let url = context.endpoint("baseUrl")?;
         let request = http::get(url).header("Accept", "text/csv, text/plain, */*;q=0.1");
-        let response = request
-            .send()
-            .map_err(|failure| Error::from(failure).at("the file"))?;
+        let response = request.send().map_err(|failure| Error::from(failure).at("the file"))?;
         response.check_status("the file")?;
         if response.is_html() {
             return Err(Error::BadResponse(

@@ -32,31 +32,15 @@ pub(crate) enum Column {
 
 /// The headers seen in the wild, normalized.
 const KNOWN: [(Column, &[&str]); 21] = [
-    (
-        Column::Id,
-        &["identifier", "memberid", "foireannid", "externalid", "id"],
-    ),
-    (
-        Column::MembershipNumber,
-        &["membershipnumber", "membershipno", "membernumber"],
-    ),
-    (
-        Column::FirstName,
-        &["forename", "firstname", "givenname", "forenames"],
-    ),
+    (Column::Id, &["identifier", "memberid", "foireannid", "externalid", "id"]),
+    (Column::MembershipNumber, &["membershipnumber", "membershipno", "membernumber"]),
+    (Column::FirstName, &["forename", "firstname", "givenname", "forenames"]),
     (Column::LastName, &["surname", "lastname", "familyname"]),
     (Column::DateOfBirth, &["dob", "dateofbirth", "birthdate"]),
     (Column::Email, &["email", "emailaddress"]),
     (
         Column::Phone,
-        &[
-            "mobilenumber",
-            "phone",
-            "mobile",
-            "phonenumber",
-            "mobilephone",
-            "telephone",
-        ],
+        &["mobilenumber", "phone", "mobile", "phonenumber", "mobilephone", "telephone"],
     ),
     (Column::Address, &["address", "fulladdress"]),
     (Column::Address1, &["address1", "addressline1", "street"]),
@@ -66,28 +50,15 @@ const KNOWN: [(Column, &[&str]); 21] = [
     (Column::County, &["county"]),
     (
         Column::Postcode,
-        &[
-            "postcode",
-            "eircode",
-            "zip",
-            "zipcode",
-            "postcodeeircodezip",
-            "postcodeeircode",
-        ],
+        &["postcode", "eircode", "zip", "zipcode", "postcodeeircodezip", "postcodeeircode"],
     ),
     (Column::MembershipStatus, &["membershipstatus", "status"]),
-    (
-        Column::JoinDate,
-        &["joindate", "datejoined", "joined", "registrationdate"],
-    ),
+    (Column::JoinDate, &["joindate", "datejoined", "joined", "registrationdate"]),
     (Column::Gender, &["gender", "sex"]),
     (Column::IrishFirstName, &["irishforename", "irishfirstname"]),
     (Column::IrishLastName, &["irishsurname", "irishlastname"]),
     (Column::MembershipType, &["membershiptype", "membertype"]),
-    (
-        Column::UpdatedAt,
-        &["updatedat", "lastmodified", "lastupdated"],
-    ),
+    (Column::UpdatedAt, &["updatedat", "lastmodified", "lastupdated"]),
 ];
 
 /// Spreadsheets may write this line first, to name the delimiter.
@@ -113,10 +84,9 @@ impl Header {
         let start = skip_blank_lines(file, 0);
         let line = line_at(file, start);
         let (start, named) = match line.get(..SEPARATOR_LINE.len()) {
-            Some(head) if head.eq_ignore_ascii_case(SEPARATOR_LINE) => (
-                skip_blank_lines(file, start + line.len()),
-                line.chars().nth(SEPARATOR_LINE.len()),
-            ),
+            Some(head) if head.eq_ignore_ascii_case(SEPARATOR_LINE) => {
+                (skip_blank_lines(file, start + line.len()), line.chars().nth(SEPARATOR_LINE.len()))
+            }
             _ => (start, None),
         };
         let delimiter = named.unwrap_or_else(|| guess_delimiter(line_at(file, start)));
@@ -132,10 +102,7 @@ impl Header {
         };
         for (position, cell) in record.cells.iter().enumerate() {
             let name = text::normalized(cell);
-            match KNOWN
-                .iter()
-                .find(|(_, names)| names.contains(&name.as_str()))
-            {
+            match KNOWN.iter().find(|(_, names)| names.contains(&name.as_str())) {
                 Some((column, _)) if header.position(*column).is_none() => {
                     header.columns.push((*column, position))
                 }
@@ -150,19 +117,13 @@ impl Header {
 
     /// Where a column is; `None` where the file has none.
     pub(crate) fn position(&self, column: Column) -> Option<usize> {
-        self.columns
-            .iter()
-            .find(|(other, _)| *other == column)
-            .map(|(_, position)| *position)
+        self.columns.iter().find(|(other, _)| *other == column).map(|(_, position)| *position)
     }
 
     /// Says once what is ignored.
     pub(crate) fn report(&self) {
         if !self.unknown.is_empty() {
-            log::info!(
-                "columns that are not known are ignored: {}",
-                self.unknown.join(", ")
-            );
+            log::info!("columns that are not known are ignored: {}", self.unknown.join(", "));
         }
         if !self.repeated.is_empty() {
             log::warn!(
@@ -174,11 +135,7 @@ impl Header {
 
     fn require(&self, cells: &[String]) -> Result<()> {
         let mut missing = Vec::new();
-        if self
-            .position(Column::Id)
-            .or_else(|| self.position(Column::MembershipNumber))
-            .is_none()
-        {
+        if self.position(Column::Id).or_else(|| self.position(Column::MembershipNumber)).is_none() {
             missing.push("an id (`identifier`, `memberId` or `Membership Number`)");
         }
         if self.position(Column::FirstName).is_none() {
@@ -190,11 +147,8 @@ impl Header {
         if missing.is_empty() {
             return Ok(());
         }
-        let found: Vec<String> = cells
-            .iter()
-            .take(50)
-            .map(|cell| cell.trim().chars().take(60).collect())
-            .collect();
+        let found: Vec<String> =
+            cells.iter().take(50).map(|cell| cell.trim().chars().take(60).collect()).collect();
         Err(Error::BadResponse(format!(
             "the file has no column for {}; its first line is: {}",
             missing.join(" nor for "),
@@ -204,9 +158,7 @@ impl Header {
 }
 
 fn line_at(file: &str, at: usize) -> &str {
-    file.get(at..)
-        .and_then(|rest| rest.split(['\n', '\r']).next())
-        .unwrap_or_default()
+    file.get(at..).and_then(|rest| rest.split(['\n', '\r']).next()).unwrap_or_default()
 }
 
 fn skip_blank_lines(file: &str, at: usize) -> usize {
@@ -217,11 +169,8 @@ fn skip_blank_lines(file: &str, at: usize) -> usize {
 /// The most frequent of the usual delimiters outside quotes; a comma where there is none.
 fn guess_delimiter(line: &str) -> char {
     let outside = || line.split('"').step_by(2);
-    let count = |delimiter: char| {
-        outside()
-            .map(|part| part.matches(delimiter).count())
-            .sum::<usize>()
-    };
+    let count =
+        |delimiter: char| outside().map(|part| part.matches(delimiter).count()).sum::<usize>();
     let candidates = ['\t', ';', ','].map(|delimiter| (count(delimiter), delimiter));
     candidates
         .into_iter()

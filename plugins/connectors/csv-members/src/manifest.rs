@@ -17,12 +17,7 @@ pub(crate) fn manifest() -> ConnectorManifest {
         title: "Members CSV",
         hosts: vec!["{baseUrl}"],
         methods: vec!["GET"],
-        auth: vec![
-            Auth::None,
-            Auth::Basic,
-            Auth::Bearer,
-            Auth::api_key_header("X-API-Key"),
-        ],
+        auth: vec![Auth::None, Auth::Basic, Auth::Bearer, Auth::api_key_header("X-API-Key")],
         endpoints: vec![Endpoint {
             name: "baseUrl",
             title: "Address of the CSV file",
@@ -39,13 +34,8 @@ pub(crate) fn manifest() -> ConnectorManifest {
             fields: FIELDS.iter().map(|&name| field(name)).collect(),
             ..Entity::default()
         }],
-        template: Template {
-            entities: [(ENTITY, template())].into(),
-        },
-        limits: Limits {
-            requests_per_minute: 60,
-            records_per_page_max: 1000,
-        },
+        template: Template { entities: [(ENTITY, template())].into() },
+        limits: Limits { requests_per_minute: 60, records_per_page_max: 1000 },
         ..ConnectorManifest::default()
     }
 }
@@ -81,14 +71,7 @@ fn template() -> EntityTemplate {
         status: Some(StatusMapping {
             source: "membershipStatus",
             active: vec!["active", "current", "registered"],
-            inactive: vec![
-                "lapsed",
-                "inactive",
-                "expired",
-                "resigned",
-                "suspended",
-                "deceased",
-            ],
+            inactive: vec!["lapsed", "inactive", "expired", "resigned", "suspended", "deceased"],
         }),
         match_rules: vec![vec!["firstName", "lastName", "dateOfBirth"]],
     }
@@ -100,12 +83,7 @@ fn mapping(name: &'static str) -> FieldMapping {
     if is_date {
         transforms.push(Transform::ParseDate);
     } else if name == "gender" {
-        let words = [
-            ("male", "male"),
-            ("m", "male"),
-            ("female", "female"),
-            ("f", "female"),
-        ];
+        let words = [("male", "male"), ("m", "male"), ("female", "female"), ("f", "female")];
         transforms.push(Transform::Map(words.into()));
     }
     FieldMapping {
@@ -114,10 +92,6 @@ fn mapping(name: &'static str) -> FieldMapping {
         kind: if is_date { FieldType::Date } else { kind(name) },
         required: is_required(name),
         transforms,
-        on_error: if matches!(name, "joinDate" | "gender") {
-            OnError::Skip
-        } else {
-            OnError::Fail
-        },
+        on_error: if matches!(name, "joinDate" | "gender") { OnError::Skip } else { OnError::Fail },
     }
 }

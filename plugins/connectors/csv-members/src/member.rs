@@ -40,27 +40,16 @@ const ADDRESS_PARTS: [Column; 6] = [
 pub(crate) fn add(record: &Record<'_>, header: &Header, page: &mut PageBuilder) -> Result<()> {
     let row = Row { record, header };
     let number = row.text(Column::MembershipNumber);
-    let id_column = if header.position(Column::Id).is_some() {
-        Column::Id
-    } else {
-        Column::MembershipNumber
-    };
+    let id_column =
+        if header.position(Column::Id).is_some() { Column::Id } else { Column::MembershipNumber };
     let Some(id) = row.text(id_column) else {
         page.reject(None, "the identifier is empty", record.raw);
         return Ok(());
     };
     // Surplus cells mean that some cell holds a delimiter without quotes: nobody knows which ones moved.
-    if record
-        .cells
-        .iter()
-        .skip(header.cells)
-        .any(|cell| !cell.trim().is_empty())
-    {
-        let reason = format!(
-            "the row has {} cells for {} columns",
-            record.cells.len(),
-            header.cells
-        );
+    if record.cells.iter().skip(header.cells).any(|cell| !cell.trim().is_empty()) {
+        let reason =
+            format!("the row has {} cells for {} columns", record.cells.len(), header.cells);
         page.reject(Some(id.to_owned()), reason, record.raw);
         return Ok(());
     }
@@ -80,9 +69,7 @@ pub(crate) fn add(record: &Record<'_>, header: &Header, page: &mut PageBuilder) 
         row.value(Column::IrishLastName),
         row.value(Column::MembershipType),
     ];
-    let mut builder = page
-        .row(id)
-        .updated_at(row.text(Column::UpdatedAt).map(str::to_owned));
+    let mut builder = page.row(id).updated_at(row.text(Column::UpdatedAt).map(str::to_owned));
     if let Some(number) = number {
         builder = builder.alias(MEMBERSHIP_NUMBER_KIND, number);
     }
@@ -106,9 +93,7 @@ impl<'a> Row<'a> {
 
     /// The trimmed cell; `None` where it is missing or blank.
     fn text(&self, column: Column) -> Option<&'a str> {
-        self.cell(column)
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
+        self.cell(column).map(str::trim).filter(|text| !text.is_empty())
     }
 
     /// A blank cell says that there is nothing; a missing column says nothing.
@@ -125,20 +110,11 @@ impl<'a> Row<'a> {
         if self.header.position(Column::Address).is_some() {
             return self.value(Column::Address);
         }
-        if ADDRESS_PARTS
-            .iter()
-            .all(|column| self.cell(*column).is_none())
-        {
+        if ADDRESS_PARTS.iter().all(|column| self.cell(*column).is_none()) {
             return Value::Absent;
         }
-        let parts: Vec<&str> = ADDRESS_PARTS
-            .iter()
-            .filter_map(|column| self.text(*column))
-            .collect();
-        if parts.is_empty() {
-            Value::Null
-        } else {
-            Value::Text(parts.join(", "))
-        }
+        let parts: Vec<&str> =
+            ADDRESS_PARTS.iter().filter_map(|column| self.text(*column)).collect();
+        if parts.is_empty() { Value::Null } else { Value::Text(parts.join(", ")) }
     }
 }

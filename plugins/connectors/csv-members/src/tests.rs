@@ -46,12 +46,7 @@ fn check(file: impl Into<Vec<u8>>, fields: &[&str], expect: &[&[&str]]) -> Page 
     let found: Vec<Vec<String>> = page
         .rows
         .iter()
-        .map(|row| {
-            fields
-                .iter()
-                .map(|field| cell(&row.values, field))
-                .collect()
-        })
+        .map(|row| fields.iter().map(|field| cell(&row.values, field)).collect())
         .collect();
     assert_eq!(found, expect);
     page
@@ -87,10 +82,7 @@ fn reads_the_export_of_a_club() {
         ]],
     );
     assert_eq!(page.rows[0].id, "F-1");
-    assert_eq!(
-        page.rows[0].aliases,
-        [("membershipNumber".to_owned(), "123-45678-901".to_owned())]
-    );
+    assert_eq!(page.rows[0].aliases, [("membershipNumber".to_owned(), "123-45678-901".to_owned())]);
     assert_eq!((page.next, page.total), (None, None));
     check(
         file,
@@ -132,26 +124,10 @@ const NAMES: &[&str] = &["memberId", "firstName", "lastName"];
 #[test]
 fn survives_byte_order_marks_line_ends_and_delimiters() {
     let expect: &[&[&str]] = &[&["1", "A", "B"], &["2", "C", "D"]];
-    check(
-        "\u{feff}memberId,First Name,Last Name\n1,A,B\n2,C,D",
-        NAMES,
-        expect,
-    );
-    check(
-        "\r\n\nmemberId,First Name,Last Name\r\n1,A,B\r2,C,D\n\n , ,\n",
-        NAMES,
-        expect,
-    );
-    check(
-        "sep=;\r\nmemberId;First Name;Last Name\r\n1;A;B\r\n2;C;D\r\n",
-        NAMES,
-        expect,
-    );
-    check(
-        "memberId\tFirst Name\tLast Name\n1\tA\tB\n2\tC\tD\n",
-        NAMES,
-        expect,
-    );
+    check("\u{feff}memberId,First Name,Last Name\n1,A,B\n2,C,D", NAMES, expect);
+    check("\r\n\nmemberId,First Name,Last Name\r\n1,A,B\r2,C,D\n\n , ,\n", NAMES, expect);
+    check("sep=;\r\nmemberId;First Name;Last Name\r\n1;A;B\r\n2;C;D\r\n", NAMES, expect);
+    check("memberId\tFirst Name\tLast Name\n1\tA\tB\n2\tC\tD\n", NAMES, expect);
     check(
         "\"memberId\",\"First Name\",\"Last Name\"\n\"1\",\"A\",\"B\"\n\"2\",\"C\",\"D\"\n",
         NAMES,
@@ -188,9 +164,7 @@ fn reads_old_code_pages_and_says_so() {
     let page = CsvMembers::fetch_page(&request(None, 10)).unwrap();
     assert_eq!(page.rows[0].values[1..3], ["Síle".into(), "O’Shea".into()]);
     assert!(
-        fake.logs()
-            .iter()
-            .any(|(level, line)| level == "warn" && line.contains("Windows-1252"))
+        fake.logs().iter().any(|(level, line)| level == "warn" && line.contains("Windows-1252"))
     );
 }
 
@@ -204,13 +178,7 @@ fn sets_rows_aside_that_are_nobody() {
     let rejects: Vec<(Option<&str>, &str, &str)> = page
         .rejects
         .iter()
-        .map(|reject| {
-            (
-                reject.id.as_deref(),
-                reject.reason.as_str(),
-                reject.raw.as_str(),
-            )
-        })
+        .map(|reject| (reject.id.as_deref(), reject.reason.as_str(), reject.raw.as_str()))
         .collect();
     assert_eq!(
         rejects,
@@ -289,21 +257,10 @@ fn pages_are_the_same_on_a_fresh_instance() {
     assert_eq!(all.len(), 11);
     for records_max in [1, 2, 3, 10, 11, 12] {
         let count = 11_usize.div_ceil(records_max as usize);
-        assert_eq!(
-            pages(&file, records_max, true),
-            (all.clone(), count),
-            "{records_max}"
-        );
-        assert_eq!(
-            pages(&file, records_max, false),
-            (all.clone(), 1),
-            "{records_max}"
-        );
+        assert_eq!(pages(&file, records_max, true), (all.clone(), count), "{records_max}");
+        assert_eq!(pages(&file, records_max, false), (all.clone(), 1), "{records_max}");
     }
-    assert_eq!(
-        pages("identifier,Forename,Surname\n", 5, true),
-        (Vec::new(), 1)
-    );
+    assert_eq!(pages("identifier,Forename,Surname\n", 5, true), (Vec::new(), 1));
 }
 
 #[test]
@@ -332,36 +289,17 @@ fn a_cursor_that_is_not_ours_is_no_cursor() {
     }
     // The right hash, at the end of the file, beyond it, and inside a letter.
     let _fake = FakeHttp::new().answer(URL, 200, file);
-    let hash = format!(
-        "{:016x}",
-        File::download(&request(None, 1).context).unwrap().hash
-    );
-    assert_eq!(
-        next(&format!("{hash}:{}", file.len())).unwrap().rows.len(),
-        0
-    );
-    assert_eq!(
-        next(&format!("{hash}:{}", file.len() + 1)),
-        Err(Error::CursorExpired)
-    );
-    assert_eq!(
-        next(&format!("{hash}:{}", file.find('É').unwrap() + 1)),
-        Err(Error::CursorExpired)
-    );
+    let hash = format!("{:016x}", File::download(&request(None, 1).context).unwrap().hash);
+    assert_eq!(next(&format!("{hash}:{}", file.len())).unwrap().rows.len(), 0);
+    assert_eq!(next(&format!("{hash}:{}", file.len() + 1)), Err(Error::CursorExpired));
+    assert_eq!(next(&format!("{hash}:{}", file.find('É').unwrap() + 1)), Err(Error::CursorExpired));
 }
 
 #[test]
 fn statuses_and_failures_say_what_the_host_does_next() {
     let status = |status: u16| {
         let headers = vec![("Retry-After".to_owned(), "9".to_owned())];
-        let _fake = FakeHttp::new().respond(
-            URL,
-            Response {
-                status,
-                headers,
-                body: Vec::new(),
-            },
-        );
+        let _fake = FakeHttp::new().respond(URL, Response { status, headers, body: Vec::new() });
         CsvMembers::fetch_page(&request(None, 1)).unwrap_err()
     };
     assert!(matches!(status(401), Error::Auth(_)));
@@ -370,64 +308,30 @@ fn statuses_and_failures_say_what_the_host_does_next() {
     assert_eq!(status(429), Error::RateLimited(Some(9)));
     assert!(matches!(status(500), Error::Unavailable(_)));
     assert!(matches!(status(301), Error::BadResponse(_)));
-    let _fake = FakeHttp::new()
-        .fail(URL, Failure::TooLarge(5))
-        .fail(URL, Failure::Timeout);
-    assert!(matches!(
-        CsvMembers::fetch_page(&request(None, 1)),
-        Err(Error::BadResponse(_))
-    ));
-    assert!(matches!(
-        CsvMembers::check(&request(None, 1).context),
-        Err(Error::Unavailable(_))
-    ));
+    let _fake = FakeHttp::new().fail(URL, Failure::TooLarge(5)).fail(URL, Failure::Timeout);
+    assert!(matches!(CsvMembers::fetch_page(&request(None, 1)), Err(Error::BadResponse(_))));
+    assert!(matches!(CsvMembers::check(&request(None, 1).context), Err(Error::Unavailable(_))));
 }
 
 #[test]
 fn what_it_cannot_do_it_says() {
     let _fake = FakeHttp::new();
     let unsupported = |request: PageRequest<Config>| {
-        assert!(matches!(
-            CsvMembers::fetch_page(&request),
-            Err(Error::Unsupported(_))
-        ));
+        assert!(matches!(CsvMembers::fetch_page(&request), Err(Error::Unsupported(_))));
     };
-    unsupported(PageRequest {
-        mode: Mode::Incremental,
-        ..request(None, 1)
-    });
-    unsupported(PageRequest {
-        entity: "team".to_owned(),
-        ..request(None, 1)
-    });
-    let filters = Filters {
-        status: Some(Vec::new()),
-        ..Filters::default()
-    };
-    unsupported(PageRequest {
-        filters,
-        ..request(None, 1)
-    });
-    let nowhere = PageRequest {
-        context: Context::default(),
-        ..request(None, 1)
-    };
-    assert!(matches!(
-        CsvMembers::fetch_page(&nowhere),
-        Err(Error::Config(_))
-    ));
+    unsupported(PageRequest { mode: Mode::Incremental, ..request(None, 1) });
+    unsupported(PageRequest { entity: "team".to_owned(), ..request(None, 1) });
+    let filters = Filters { status: Some(Vec::new()), ..Filters::default() };
+    unsupported(PageRequest { filters, ..request(None, 1) });
+    let nowhere = PageRequest { context: Context::default(), ..request(None, 1) };
+    assert!(matches!(CsvMembers::fetch_page(&nowhere), Err(Error::Config(_))));
 }
 
 #[test]
 fn a_check_reads_the_header() {
-    let fake = FakeHttp::new()
-        .answer(URL, 200, "id,Forename,Surname\n")
-        .answer(URL, 200, "a,b\n");
+    let fake = FakeHttp::new().answer(URL, 200, "id,Forename,Surname\n").answer(URL, 200, "a,b\n");
     CsvMembers::check(&request(None, 1).context).unwrap();
-    assert!(matches!(
-        CsvMembers::check(&request(None, 1).context),
-        Err(Error::BadResponse(_))
-    ));
+    assert!(matches!(CsvMembers::check(&request(None, 1).context), Err(Error::BadResponse(_))));
     fake.assert_done();
 }
 
@@ -436,30 +340,16 @@ fn the_manifest_is_true() {
     let manifest = Manifest::Connector(CsvMembers::manifest()).to_json();
     let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
     let fields = manifest["entities"][0]["fields"].as_array().unwrap();
-    let declared: Vec<&str> = fields
-        .iter()
-        .map(|field| field["name"].as_str().unwrap())
-        .collect();
+    let declared: Vec<&str> = fields.iter().map(|field| field["name"].as_str().unwrap()).collect();
     assert_eq!(read("id,Forename,Surname\n").unwrap().fields, declared);
-    let mapped = manifest["template"]["entities"]["member"]["fields"]
-        .as_array()
-        .unwrap();
-    let birth = mapped
-        .iter()
-        .find(|field| field["source"] == "dateOfBirth")
-        .unwrap();
-    assert_eq!(
-        birth["transforms"],
-        serde_json::json!(["trim", "parseDate"])
-    );
+    let mapped = manifest["template"]["entities"]["member"]["fields"].as_array().unwrap();
+    let birth = mapped.iter().find(|field| field["source"] == "dateOfBirth").unwrap();
+    assert_eq!(birth["transforms"], serde_json::json!(["trim", "parseDate"]));
     assert_eq!(
         (&birth["type"], &birth["required"], &birth["onError"]),
         (&"date".into(), &true.into(), &"fail".into())
     );
-    let gender = mapped
-        .iter()
-        .find(|field| field["source"] == "gender")
-        .unwrap();
+    let gender = mapped.iter().find(|field| field["source"] == "gender").unwrap();
     assert_eq!(gender["transforms"][1]["map"]["female"], "female");
     assert_eq!(manifest["webhook"], serde_json::Value::Null);
 }

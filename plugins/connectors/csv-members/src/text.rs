@@ -26,10 +26,7 @@ pub(crate) fn decode(bytes: Vec<u8>) -> (String, Encoding) {
         Err(error) => {
             let bytes = error.as_bytes();
             let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-            (
-                bytes.iter().map(|&byte| windows_1252(byte)).collect(),
-                Encoding::Windows1252,
-            )
+            (bytes.iter().map(|&byte| windows_1252(byte)).collect(), Encoding::Windows1252)
         }
     }
 }
@@ -39,9 +36,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
         [first, second] => unit([*first, *second]),
         _ => 0,
     });
-    char::decode_utf16(units)
-        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
+    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// Differs from Latin-1 between 0x80 and 0x9F, where Latin-1 has control characters.
@@ -59,11 +54,7 @@ fn windows_1252(byte: u8) -> char {
 
 /// Lower case, letters and digits only: `Date of Birth`, `date_of_birth` and `DateOfBirth` are the same header.
 pub(crate) fn normalized(header: &str) -> String {
-    header
-        .chars()
-        .filter(|letter| letter.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
+    header.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -79,11 +70,7 @@ mod tests {
     fn reads_any_encoding() {
         check("Síle".as_bytes(), "Síle", Encoding::Utf8);
         check(b"\xEF\xBB\xBFid", "id", Encoding::Utf8);
-        check(
-            b"S\xEDle \x92\x80\x81",
-            "Síle ’€\u{81}",
-            Encoding::Windows1252,
-        );
+        check(b"S\xEDle \x92\x80\x81", "Síle ’€\u{81}", Encoding::Windows1252);
         check(b"\xFF\xFES\x00\xED\x00", "Sí", Encoding::Utf16);
         check(b"\xFE\xFF\x00S\x00\xED\xD8", "Sí", Encoding::Utf16);
         check(b"", "", Encoding::Utf8);
@@ -91,12 +78,7 @@ mod tests {
 
     #[test]
     fn headers_are_compared_loosely() {
-        for header in [
-            "Date of Birth",
-            "date_of_birth",
-            " DATE-OF-BIRTH ",
-            "dateOfBirth",
-        ] {
+        for header in ["Date of Birth", "date_of_birth", " DATE-OF-BIRTH ", "dateOfBirth"] {
             assert_eq!(normalized(header), "dateofbirth");
         }
     }

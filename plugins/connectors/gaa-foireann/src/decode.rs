@@ -41,14 +41,10 @@ pub(crate) fn listing(text: &str, plan: &Plan, config: &Config) -> Result<Listin
     match sink.seen {
         Seen::Once => {}
         Seen::Never => {
-            return Err(Error::BadResponse(format!(
-                "there is no list at `{pointer}`"
-            )));
+            return Err(Error::BadResponse(format!("there is no list at `{pointer}`")));
         }
         Seen::Twice => {
-            return Err(Error::BadResponse(format!(
-                "there are two lists at `{pointer}`"
-            )));
+            return Err(Error::BadResponse(format!("there are two lists at `{pointer}`")));
         }
         Seen::OtherShape => return Err(Error::BadResponse(format!("`{pointer}` is not a list"))),
     }
@@ -70,12 +66,7 @@ pub(crate) fn listing(text: &str, plan: &Plan, config: &Config) -> Result<Listin
             page.reject(id, reason, publishable(raw, plan));
         }
     }
-    Ok(Listing {
-        page,
-        count,
-        total,
-        more,
-    })
+    Ok(Listing { page, count, total, more })
 }
 
 pub(crate) fn detail(text: &str, plan: &Plan, config: &Config) -> Result<Found> {
@@ -83,14 +74,11 @@ pub(crate) fn detail(text: &str, plan: &Plan, config: &Config) -> Result<Found> 
     let pointer = &config.detail_pointer;
     read(text, &[(pointer, Target::Records)], &mut sink)?;
     match sink.members.pop() {
-        None => Err(Error::BadResponse(format!(
-            "there is no record at `{pointer}`"
-        ))),
+        None => Err(Error::BadResponse(format!("there is no record at `{pointer}`"))),
         Some(Ok(member)) => Ok(Found::Row(member)),
-        Some(Err(Malformed { reason, .. })) => Ok(Found::Reject {
-            reason,
-            raw: publishable(raw_at(text, pointer)?, plan),
-        }),
+        Some(Err(Malformed { reason, .. })) => {
+            Ok(Found::Reject { reason, raw: publishable(raw_at(text, pointer)?, plan) })
+        }
     }
 }
 
@@ -136,14 +124,9 @@ impl<'a> Sink<'a> {
 }
 
 fn read(text: &str, targets: &[(&str, Target)], sink: &mut Sink<'_>) -> Result<()> {
-    let targets: Vec<(Vec<Cow<'_, str>>, Target)> = targets
-        .iter()
-        .map(|(pointer, target)| (json::pointer_tokens(pointer), *target))
-        .collect();
-    let paths = targets
-        .iter()
-        .map(|(tokens, target)| (tokens.as_slice(), *target))
-        .collect();
+    let targets: Vec<(Vec<Cow<'_, str>>, Target)> =
+        targets.iter().map(|(pointer, target)| (json::pointer_tokens(pointer), *target)).collect();
+    let paths = targets.iter().map(|(tokens, target)| (tokens.as_slice(), *target)).collect();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     Walk { paths, sink }.deserialize(&mut deserializer)?;
     Ok(deserializer.end()?)
@@ -161,19 +144,12 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         use serde::Deserialize;
-        let arrived = self
-            .paths
-            .iter()
-            .find(|(tokens, _)| tokens.is_empty())
-            .map(|(_, target)| *target);
+        let arrived =
+            self.paths.iter().find(|(tokens, _)| tokens.is_empty()).map(|(_, target)| *target);
         let sink = self.sink;
         match arrived {
             _ if self.paths.is_empty() => IgnoredAny::deserialize(deserializer).map(drop),
-            None => Any(Walk {
-                paths: self.paths,
-                sink,
-            })
-            .deserialize(deserializer),
+            None => Any(Walk { paths: self.paths, sink }).deserialize(deserializer),
             Some(Target::Total) => {
                 serde_json::Value::deserialize(deserializer).map(|value| sink.total = value)
             }
@@ -182,13 +158,8 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
             }
             Some(Target::Records) if sink.list => Any(ReadList(sink)).deserialize(deserializer),
             Some(Target::Records) => {
-                let member = ReadMember {
-                    plan: sink.plan,
-                    guesses: &mut sink.guesses,
-                };
-                Any(member)
-                    .deserialize(deserializer)
-                    .map(|member| sink.members.push(member))
+                let member = ReadMember { plan: sink.plan, guesses: &mut sink.guesses };
+                Any(member).deserialize(deserializer).map(|member| sink.members.push(member))
             }
         }
     }
@@ -213,10 +184,7 @@ impl<'de> Take<'de> for Walk<'_, '_> {
             next.collect::<Vec<_>>()
         };
         while let Some(paths) = map.next_key_seed(Key(below))? {
-            map.next_value_seed(Walk {
-                paths,
-                sink: &mut *sink,
-            })?;
+            map.next_value_seed(Walk { paths, sink: &mut *sink })?;
         }
         Ok(())
     }
@@ -233,15 +201,10 @@ impl<'de> Take<'de> for ReadList<'_, '_> {
 
     fn seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let sink = self.0;
-        sink.seen = if sink.seen == Seen::Never {
-            Seen::Once
-        } else {
-            Seen::Twice
-        };
-        while let Some(member) = seq.next_element_seed(Any(ReadMember {
-            plan: sink.plan,
-            guesses: &mut sink.guesses,
-        }))? {
+        sink.seen = if sink.seen == Seen::Never { Seen::Once } else { Seen::Twice };
+        while let Some(member) =
+            seq.next_element_seed(Any(ReadMember { plan: sink.plan, guesses: &mut sink.guesses }))?
+        {
             sink.members.push(member);
         }
         Ok(())
@@ -257,12 +220,9 @@ fn count_of(value: &serde_json::Value, pointer: &str) -> Result<Option<u64>> {
     match value {
         serde_json::Value::Null => Ok(None),
         value => {
-            let count = value
-                .as_u64()
-                .or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
-            count
-                .map(Some)
-                .ok_or_else(|| Error::BadResponse(format!("`{pointer}` is not a count")))
+            let count =
+                value.as_u64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+            count.map(Some).ok_or_else(|| Error::BadResponse(format!("`{pointer}` is not a count")))
         }
     }
 }
@@ -271,9 +231,7 @@ fn flag_of(value: &serde_json::Value, pointer: &str) -> Result<Option<bool>> {
     match value {
         serde_json::Value::Null => Ok(None),
         serde_json::Value::Bool(flag) => Ok(Some(*flag)),
-        _ => Err(Error::BadResponse(format!(
-            "`{pointer}` is neither true nor false"
-        ))),
+        _ => Err(Error::BadResponse(format!("`{pointer}` is neither true nor false"))),
     }
 }
 

@@ -105,13 +105,7 @@ pub(crate) fn pointer_tokens(pointer: &str) -> Vec<Cow<'_, str>> {
     pointer
         .split('/')
         .skip(1)
-        .map(|text| {
-            if text.contains('~') {
-                Cow::Owned(token(text))
-            } else {
-                Cow::Borrowed(text)
-            }
-        })
+        .map(|text| if text.contains('~') { Cow::Owned(token(text)) } else { Cow::Borrowed(text) })
         .collect()
 }
 
@@ -123,9 +117,6 @@ pub(crate) fn drain_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Err
 
 /// Reads the rest of an object and drops it.
 pub(crate) fn drain_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
-    while map
-        .next_entry::<de::IgnoredAny, de::IgnoredAny>()?
-        .is_some()
-    {}
+    while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
     Ok(())
 }

@@ -62,12 +62,7 @@ impl Connector for GaaFoireann {
         let context = &request.context;
         let plan = Plan::new(&context.config)?;
         let position = Position::of(request)?;
-        let Listing {
-            page,
-            count,
-            total,
-            more,
-        } = read_list(context, &plan, &position)?;
+        let Listing { page, count, total, more } = read_list(context, &plan, &position)?;
         if count > usize::try_from(request.records_max).unwrap_or(usize::MAX) {
             return Err(Error::BadResponse(format!(
                 "page {} holds {count} records although {} were asked for: is `limitParam` right?",
@@ -76,16 +71,11 @@ impl Connector for GaaFoireann {
         }
         // Without a word about more pages only an empty page is an end, or a first page that holds all there are.
         let complete = position.page == 1 && total.is_some_and(|total| total <= count as u64);
-        let next = more
-            .unwrap_or(count > 0 && !complete)
-            .then(|| position.next());
+        let next = more.unwrap_or(count > 0 && !complete).then(|| position.next());
         if let Some(next) = &next {
             http::prefetch(list_request(context, next)?);
         }
-        let mut page = page
-            .next(next.map(|next| next.cursor()))
-            .total(total)
-            .build();
+        let mut page = page.next(next.map(|next| next.cursor())).total(total).build();
         if plan.health {
             add_health_data(context, &plan, &mut page)?;
         }
@@ -119,16 +109,10 @@ impl Position {
     fn of(request: &PageRequest<Config>) -> Result<Self> {
         let size = request.context.config.page_size;
         if !(1..=PAGE_SIZE_MAX).contains(&size) {
-            return Err(Error::config(
-                "/pageSize",
-                format!("must be 1 to {PAGE_SIZE_MAX}"),
-            ));
+            return Err(Error::config("/pageSize", format!("must be 1 to {PAGE_SIZE_MAX}")));
         }
         let Some(cursor) = &request.cursor else {
-            return Ok(Self {
-                page: 1,
-                limit: size.min(request.records_max).max(1),
-            });
+            return Ok(Self { page: 1, limit: size.min(request.records_max).max(1) });
         };
         let (page, limit) = cursor.split_once(':').ok_or(Error::CursorExpired)?;
         let page = page.parse().map_err(|_| Error::CursorExpired)?;
@@ -140,10 +124,7 @@ impl Position {
     }
 
     fn next(&self) -> Self {
-        Self {
-            page: self.page + 1,
-            limit: self.limit,
-        }
+        Self { page: self.page + 1, limit: self.limit }
     }
 
     fn cursor(&self) -> String {
@@ -165,10 +146,7 @@ fn list_request(context: &Context<Config>, position: &Position) -> Result<Reques
     let config = &context.config;
     let url = url::endpoint(context, LIST, None)?;
     let (page, limit) = (position.page.to_string(), position.limit.to_string());
-    let url = url::with_query(
-        url,
-        &[(&config.page_param, &page), (&config.limit_param, &limit)],
-    );
+    let url = url::with_query(url, &[(&config.page_param, &page), (&config.limit_param, &limit)]);
     Ok(http::get(url).header("Accept", "application/json"))
 }
 
@@ -198,19 +176,15 @@ fn read_detail(
     let subject = Subject::Detail;
     let url = url::endpoint(context, DETAIL, Some(id))?;
     let request = http::get(url).header("Accept", "application/json");
-    let response = request
-        .send()
-        .map_err(|failure| Error::from(failure).at(subject))?;
+    let response = request.send().map_err(|failure| Error::from(failure).at(subject))?;
     if matches!(response.status, 404 | 410) {
         return Ok(());
     }
     let body = answer::json_text(&response, &subject)?;
     match decode::detail(body, plan, &context.config).map_err(|error| error.at(subject))? {
         Found::Row(member) if member.id != id => {
-            let reason = format!(
-                "the server was asked for this member and answered with `{}`",
-                member.id
-            );
+            let reason =
+                format!("the server was asked for this member and answered with `{}`", member.id);
             page.reject(Some(id.to_owned()), reason, "");
             Ok(())
         }
@@ -235,11 +209,7 @@ fn add_health_data(context: &Context<Config>, plan: &Plan, page: &mut Page) -> R
         let mut detail = PageBuilder::new(&plan.fields());
         read_detail(context, plan, &row.id, &mut detail)?;
         let detail = detail.build();
-        if let Some(found) = detail
-            .rows
-            .first()
-            .and_then(|row| row.values.get(health.clone()))
-        {
+        if let Some(found) = detail.rows.first().and_then(|row| row.values.get(health.clone())) {
             slots.clone_from_slice(found);
         }
     }

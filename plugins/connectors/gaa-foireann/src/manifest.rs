@@ -42,18 +42,11 @@ pub(crate) fn manifest() -> ConnectorManifest {
             Auth::api_key_header("X-API-Key"),
             Auth::Basic,
             Auth::Bearer,
-            Auth::OAuth2 {
-                scopes: &["read:members"],
-            },
+            Auth::OAuth2 { scopes: &["read:members"] },
             Auth::None,
         ],
         endpoints: vec![
-            Endpoint {
-                name: "baseUrl",
-                title: "Root of the API",
-                required: true,
-                default: None,
-            },
+            Endpoint { name: "baseUrl", title: "Root of the API", required: true, default: None },
             Endpoint {
                 name: crate::LIST.0,
                 title: "Path of a club's members",
@@ -77,14 +70,9 @@ pub(crate) fn manifest() -> ConnectorManifest {
             fields: FIELDS.iter().map(field).collect(),
             ..Entity::default()
         }],
-        template: Template {
-            entities: [(ENTITY, template())].into(),
-        },
+        template: Template { entities: [(ENTITY, template())].into() },
         webhook: Some(Webhook { scheme: "original" }),
-        limits: Limits {
-            requests_per_minute: 60,
-            records_per_page_max: PAGE_SIZE_MAX,
-        },
+        limits: Limits { requests_per_minute: 60, records_per_page_max: PAGE_SIZE_MAX },
     }
 }
 
@@ -109,24 +97,13 @@ fn template() -> EntityTemplate {
                 kind,
                 required,
                 transforms: Vec::new(),
-                on_error: if name == "joinDate" {
-                    OnError::Skip
-                } else {
-                    OnError::Fail
-                },
+                on_error: if name == "joinDate" { OnError::Skip } else { OnError::Fail },
             })
             .collect(),
         status: Some(StatusMapping {
             source: "membershipStatus",
             active: vec!["active", "current", "registered"],
-            inactive: vec![
-                "lapsed",
-                "inactive",
-                "expired",
-                "resigned",
-                "suspended",
-                "deceased",
-            ],
+            inactive: vec!["lapsed", "inactive", "expired", "resigned", "suspended", "deceased"],
         }),
         match_rules: vec![vec!["firstName", "lastName", "dateOfBirth"]],
     }

@@ -24,12 +24,8 @@ const FIELDS: [&str; 11] = [
     "joinDate",
     "gender",
 ];
-const HEALTH: [&str; 4] = [
-    "emergencyContactName",
-    "emergencyContactPhone",
-    "medicalConditions",
-    "allergies",
-];
+const HEALTH: [&str; 4] =
+    ["emergencyContactName", "emergencyContactPhone", "medicalConditions", "allergies"];
 
 /// The id and, by their position, the fields without which a record is nobody.
 const ID: usize = 0;
@@ -59,19 +55,9 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let health = config.include_health_data;
-        let fields = FIELDS
-            .iter()
-            .enumerate()
-            .map(|(index, name)| (*name, Slot::Value(index)));
+        let fields = FIELDS.iter().enumerate().map(|(index, name)| (*name, Slot::Value(index)));
         let sensitive = HEALTH.iter().enumerate().map(|(index, name)| {
-            (
-                *name,
-                if health {
-                    Slot::Value(FIELDS.len() + index)
-                } else {
-                    Slot::Dropped
-                },
-            )
+            (*name, if health { Slot::Value(FIELDS.len() + index) } else { Slot::Dropped })
         });
         let flags = [("deleted", Slot::Deleted), ("updatedAt", Slot::UpdatedAt)];
         let known: Vec<(&str, Slot)> = fields.chain(sensitive).chain(flags).collect();
@@ -121,24 +107,15 @@ impl Plan {
 
     /// Whether a remote field must not leave this connector.
     pub(crate) fn is_dropped(&self, remote: &str) -> bool {
-        self.names
-            .iter()
-            .any(|(name, slot)| name == remote && *slot == Slot::Dropped)
+        self.names.iter().any(|(name, slot)| name == remote && *slot == Slot::Dropped)
     }
 
     fn width(&self) -> usize {
-        if self.health {
-            FIELDS.len() + HEALTH.len()
-        } else {
-            FIELDS.len()
-        }
+        if self.health { FIELDS.len() + HEALTH.len() } else { FIELDS.len() }
     }
 
     fn remote_name(&self, slot: usize) -> &str {
-        let name = self
-            .names
-            .iter()
-            .find(|(_, other)| *other == Slot::Value(slot));
+        let name = self.names.iter().find(|(_, other)| *other == Slot::Value(slot));
         name.map_or("memberId", |(name, _)| name.as_str())
     }
 
@@ -166,10 +143,7 @@ impl Member {
             Some(Value::Text(number)) if !number.trim().is_empty() => Some(number.clone()),
             _ => None,
         };
-        let mut row = page
-            .row(self.id)
-            .updated_at(self.updated_at)
-            .deleted(self.deleted);
+        let mut row = page.row(self.id).updated_at(self.updated_at).deleted(self.deleted);
         if let Some(number) = number {
             row = row.alias(MEMBERSHIP_NUMBER_KIND, number);
         }
@@ -248,16 +222,10 @@ fn check(
     let id = match values.get(ID) {
         Some(Value::Text(id)) if !id.trim().is_empty() => id.clone(),
         Some(Value::Text(_)) => {
-            return Err(Malformed {
-                id: None,
-                reason: format!("`{name}` is empty"),
-            });
+            return Err(Malformed { id: None, reason: format!("`{name}` is empty") });
         }
         Some(Value::Absent | Value::Null) | None => {
-            return Err(Malformed {
-                id: None,
-                reason: format!("the record has no `{name}`"),
-            });
+            return Err(Malformed { id: None, reason: format!("the record has no `{name}`") });
         }
         Some(_) => {
             return Err(Malformed {
@@ -269,29 +237,18 @@ fn check(
     for slot in PERSON {
         if let Some(Value::Json(_) | Value::Boolean(_)) = values.get(slot) {
             let reason = format!("`{}` is not a text", plan.remote_name(slot));
-            return Err(Malformed {
-                id: Some(id),
-                reason,
-            });
+            return Err(Malformed { id: Some(id), reason });
         }
     }
     let updated_at = match updated_at {
         Value::Text(instant) => Some(instant),
         _ => None,
     };
-    Ok(Member {
-        id,
-        updated_at,
-        deleted: deleted == Value::Boolean(true),
-        values,
-    })
+    Ok(Member { id, updated_at, deleted: deleted == Value::Boolean(true), values })
 }
 
 fn not_an_object() -> Malformed {
-    Malformed {
-        id: None,
-        reason: "the record is not a JSON object".to_owned(),
-    }
+    Malformed { id: None, reason: "the record is not a JSON object".to_owned() }
 }
 
 /// Reads the next JSON value as given. All fields of a member are texts: numbers become their digits.

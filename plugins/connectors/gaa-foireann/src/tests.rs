@@ -63,14 +63,9 @@ fn reads_members_as_given() {
     assert_eq!(page.total, Some(2));
     assert_eq!(page.next, None);
     assert!(page.rejects.is_empty());
-    let [first, second] = &page.rows[..] else {
-        panic!("two rows")
-    };
+    let [first, second] = &page.rows[..] else { panic!("two rows") };
     assert_eq!(first.id, "GAA-001");
-    assert_eq!(
-        first.aliases,
-        [("membershipNumber".to_owned(), "123-45678-901".to_owned())]
-    );
+    assert_eq!(first.aliases, [("membershipNumber".to_owned(), "123-45678-901".to_owned())]);
     assert!(!first.deleted);
     for (field, expect) in [
         ("memberId", text("GAA-001")),
@@ -92,10 +87,7 @@ fn reads_members_as_given() {
     assert_eq!(*value(&page, 1, "firstName"), text("Dara"));
     assert_eq!(*value(&page, 1, "dateOfBirth"), Value::Null);
     assert_eq!(*value(&page, 1, "phone"), text("871234567"));
-    assert_eq!(
-        *value(&page, 1, "address"),
-        Value::Json(r#"{"town":"Cobh"}"#.to_owned())
-    );
+    assert_eq!(*value(&page, 1, "address"), Value::Json(r#"{"town":"Cobh"}"#.to_owned()));
     assert_eq!(*value(&page, 1, "email"), Value::Absent);
 }
 
@@ -118,10 +110,7 @@ fn pages_until_the_server_says_so_and_hints_the_next() {
     let page = GaaFoireann::fetch_page(&request(config, page.next.as_deref())).unwrap();
     assert_eq!((page.rows.len(), page.next), (1, None));
     assert_eq!(fake.prefetched().len(), 1);
-    assert_eq!(
-        fake.requests()[0].headers,
-        [("Accept".to_owned(), "application/json".to_owned())]
-    );
+    assert_eq!(fake.requests()[0].headers, [("Accept".to_owned(), "application/json".to_owned())]);
     fake.assert_done();
 }
 
@@ -132,10 +121,7 @@ fn never_asks_for_more_than_the_host_takes() {
         200,
         r#"{"members":[],"hasMore":false}"#,
     );
-    let asked = PageRequest {
-        records_max: 7,
-        ..request(r#"{"pageSize":500}"#, None)
-    };
+    let asked = PageRequest { records_max: 7, ..request(r#"{"pageSize":500}"#, None) };
     GaaFoireann::fetch_page(&asked).unwrap();
 }
 
@@ -147,16 +133,7 @@ fn a_cursor_keeps_its_page_size() {
         r#"{"members":[],"hasMore":false}"#,
     );
     GaaFoireann::fetch_page(&request(r#"{"pageSize":100}"#, Some("3:50"))).unwrap();
-    for cursor in [
-        "",
-        "3",
-        "x:50",
-        "0:50",
-        "3:0",
-        "3:1001",
-        "18446744073709551615:5",
-        "-1:5",
-    ] {
+    for cursor in ["", "3", "x:50", "0:50", "3:0", "3:1001", "18446744073709551615:5", "-1:5"] {
         let answer = GaaFoireann::fetch_page(&request("{}", Some(cursor)));
         assert_eq!(answer, Err(Error::CursorExpired), "{cursor}");
     }
@@ -165,24 +142,12 @@ fn a_cursor_keeps_its_page_size() {
 #[test]
 fn without_a_word_about_more_it_reads_on_to_an_empty_page() {
     let next = |body: &str| first_page("{}", body).unwrap().next;
-    assert_eq!(
-        next(r#"{"members":[{"memberId":"1"}]}"#).as_deref(),
-        Some("2:100")
-    );
-    assert_eq!(
-        next(r#"{"members":[{"memberId":"1"}],"totalCount":9}"#).as_deref(),
-        Some("2:100")
-    );
-    assert_eq!(
-        next(r#"{"members":[{"memberId":"1"}],"totalCount":"1"}"#),
-        None
-    );
+    assert_eq!(next(r#"{"members":[{"memberId":"1"}]}"#).as_deref(), Some("2:100"));
+    assert_eq!(next(r#"{"members":[{"memberId":"1"}],"totalCount":9}"#).as_deref(), Some("2:100"));
+    assert_eq!(next(r#"{"members":[{"memberId":"1"}],"totalCount":"1"}"#), None);
     assert_eq!(next(r#"{"members":[]}"#), None);
     // What the server says is passed on, even where it does not add up: that is the host's to judge.
-    assert_eq!(
-        next(r#"{"members":[],"hasMore":true}"#).as_deref(),
-        Some("2:100")
-    );
+    assert_eq!(next(r#"{"members":[],"hasMore":true}"#).as_deref(), Some("2:100"));
 }
 
 #[test]
@@ -203,48 +168,26 @@ fn a_malformed_record_is_set_aside_alone() {
     let rejects: Vec<(Option<&str>, &str, &str)> = page
         .rejects
         .iter()
-        .map(|reject| {
-            (
-                reject.id.as_deref(),
-                reject.reason.as_str(),
-                reject.raw.as_str(),
-            )
-        })
+        .map(|reject| (reject.id.as_deref(), reject.reason.as_str(), reject.raw.as_str()))
         .collect();
     assert_eq!(
         rejects[..11],
         [
             (None, "the record has no `memberId`", r#"{"firstName":"B"}"#),
             (None, "`memberId` is empty", r#"{"memberId":""}"#),
-            (
-                None,
-                "`memberId` is neither a text nor a number",
-                r#"{"memberId":{"a":1}}"#
-            ),
-            (
-                None,
-                "`memberId` is neither a text nor a number",
-                r#"{"memberId":true}"#
-            ),
+            (None, "`memberId` is neither a text nor a number", r#"{"memberId":{"a":1}}"#),
+            (None, "`memberId` is neither a text nor a number", r#"{"memberId":true}"#),
             (None, "the record has no `memberId`", r#"{"memberId":null}"#),
             (
                 Some("7"),
                 "`firstName` is not a text",
                 r#"{"memberId":"7","firstName":{"given":"C"}}"#
             ),
-            (
-                Some("8"),
-                "`dateOfBirth` is not a text",
-                r#"{"memberId":"8","dateOfBirth":false}"#
-            ),
+            (Some("8"), "`dateOfBirth` is not a text", r#"{"memberId":"8","dateOfBirth":false}"#),
             (None, "the record is not a JSON object", "17"),
             (None, "the record is not a JSON object", r#""text""#),
             (None, "the record is not a JSON object", "null"),
-            (
-                None,
-                "the record is not a JSON object",
-                r#"[{"memberId":"9"}]"#
-            ),
+            (None, "the record is not a JSON object", r#"[{"memberId":"9"}]"#),
         ]
     );
     assert_eq!(page.rejects[11].raw.len(), 2048);
@@ -255,10 +198,7 @@ fn check_bad(body: &str, expect: &str) {
     match first_page("{}", body) {
         Err(Error::BadResponse(message)) => {
             assert!(message.starts_with("page 1: "), "{message}");
-            assert!(
-                message.contains(expect),
-                "{message:?} does not say {expect:?}"
-            );
+            assert!(message.contains(expect), "{message:?} does not say {expect:?}");
             assert!(!message.contains("Murphy"), "personal data in {message:?}");
         }
         other => panic!("{other:?}"),
@@ -267,30 +207,18 @@ fn check_bad(body: &str, expect: &str) {
 
 #[test]
 fn an_answer_that_cannot_be_read_fails_the_page() {
-    check_bad(
-        r#"{"members":[{"memberId":"1","lastName":"Murphy""#,
-        "ends too early",
-    );
+    check_bad(r#"{"members":[{"memberId":"1","lastName":"Murphy""#, "ends too early");
     check_bad("", "ends too early");
     check_bad(r#"{"members":[{"lastName":"Murphy"},]}"#, "not valid JSON");
     check_bad(r#"{"members":[]} Murphy"#, "not valid JSON");
     check_bad("\n<!DOCTYPE html><p>Murphy", "web page");
-    check_bad(
-        r#"{"status":500,"message":"Murphy"}"#,
-        "there is no list at `/members`",
-    );
+    check_bad(r#"{"status":500,"message":"Murphy"}"#, "there is no list at `/members`");
     check_bad("[]", "there is no list at `/members`");
-    check_bad(
-        r#"{"members":{"memberId":"1"}}"#,
-        "`/members` is not a list",
-    );
+    check_bad(r#"{"members":{"memberId":"1"}}"#, "`/members` is not a list");
     check_bad(r#"{"members":null}"#, "`/members` is not a list");
     check_bad(r#"{"members":[],"members":[]}"#, "two lists");
     check_bad(r#"{"members":[],"hasMore":"yes"}"#, "`/hasMore` is neither");
-    check_bad(
-        r#"{"members":[],"totalCount":-1}"#,
-        "`/totalCount` is not a count",
-    );
+    check_bad(r#"{"members":[],"totalCount":-1}"#, "`/totalCount` is not a count");
     let many = vec![r#"{"memberId":"1"}"#; 1001].join(",");
     let fake = FakeHttp::new().answer(
         &format!("{LIST}?page=1&limit=100"),
@@ -308,11 +236,7 @@ fn an_answer_that_cannot_be_read_fails_the_page() {
 fn a_declared_web_page_and_bytes_that_are_no_text() {
     let answer = |content_type: &str, body: &[u8]| {
         let headers = vec![("Content-Type".to_owned(), content_type.to_owned())];
-        let response = Response {
-            status: 200,
-            headers,
-            body: body.to_vec(),
-        };
+        let response = Response { status: 200, headers, body: body.to_vec() };
         let _fake = FakeHttp::new().respond(&format!("{LIST}?page=1&limit=100"), response);
         GaaFoireann::fetch_page(&request("{}", None))
     };
@@ -332,15 +256,9 @@ fn a_declared_web_page_and_bytes_that_are_no_text() {
 #[test]
 fn statuses_say_what_the_host_does_next() {
     let answer = |status: u16, headers: &[(&str, &str)], body: &str| {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let response = Response {
-            status,
-            headers,
-            body: body.as_bytes().to_vec(),
-        };
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let response = Response { status, headers, body: body.as_bytes().to_vec() };
         let _fake = FakeHttp::new().respond(&format!("{LIST}?page=1&limit=100"), response);
         GaaFoireann::fetch_page(&request("{}", None)).unwrap_err()
     };
@@ -348,14 +266,9 @@ fn statuses_say_what_the_host_does_next() {
     assert!(matches!(answer(401, &[], ""), Error::Auth(_)));
     assert!(said(answer(401, &[], r#"{"message":"token expired"}"#)).ends_with(": token expired"));
     assert!(matches!(answer(403, &[], "<html>"), Error::Auth(_)));
-    let Error::NotFound(message) = answer(404, &[], "") else {
-        panic!()
-    };
+    let Error::NotFound(message) = answer(404, &[], "") else { panic!() };
     assert!(message.contains("`club-9`"), "{message}");
-    assert_eq!(
-        answer(429, &[("Retry-After", "17")], ""),
-        Error::RateLimited(Some(17))
-    );
+    assert_eq!(answer(429, &[("Retry-After", "17")], ""), Error::RateLimited(Some(17)));
     assert_eq!(
         answer(429, &[("retry-after", "Fri, 20 Nov 2026 16:00:00 GMT")], ""),
         Error::RateLimited(None)
@@ -375,17 +288,11 @@ fn failures_of_the_connection() {
         GaaFoireann::fetch_page(&request("{}", None)).unwrap_err()
     };
     assert!(matches!(answer(Failure::Timeout), Error::Unavailable(_)));
-    assert!(matches!(
-        answer(Failure::Network("reset".to_owned())),
-        Error::Unavailable(_)
-    ));
+    assert!(matches!(answer(Failure::Network("reset".to_owned())), Error::Unavailable(_)));
     assert!(
         matches!(answer(Failure::TooLarge(10)), Error::BadResponse(message) if message.starts_with("page 1: "))
     );
-    assert!(matches!(
-        answer(Failure::Denied("private address".to_owned())),
-        Error::Config(_)
-    ));
+    assert!(matches!(answer(Failure::Denied("private address".to_owned())), Error::Config(_)));
     assert!(matches!(answer(Failure::Stopped), Error::Other(_)));
 }
 
@@ -393,37 +300,16 @@ fn failures_of_the_connection() {
 fn what_it_cannot_do_it_says() {
     let _fake = FakeHttp::new();
     let unsupported = |request: PageRequest<Config>| {
-        assert!(matches!(
-            GaaFoireann::fetch_page(&request),
-            Err(Error::Unsupported(_))
-        ));
+        assert!(matches!(GaaFoireann::fetch_page(&request), Err(Error::Unsupported(_))));
     };
-    unsupported(PageRequest {
-        mode: Mode::Incremental,
-        ..request("{}", None)
-    });
-    unsupported(PageRequest {
-        entity: "order".to_owned(),
-        ..request("{}", None)
-    });
+    unsupported(PageRequest { mode: Mode::Incremental, ..request("{}", None) });
+    unsupported(PageRequest { entity: "order".to_owned(), ..request("{}", None) });
     for filters in [
-        Filters {
-            modified_after: Some("2026-01-01T00:00:00Z".to_owned()),
-            ..Filters::default()
-        },
-        Filters {
-            modified_before: Some("2026-01-01T00:00:00Z".to_owned()),
-            ..Filters::default()
-        },
-        Filters {
-            status: Some(Vec::new()),
-            ..Filters::default()
-        },
+        Filters { modified_after: Some("2026-01-01T00:00:00Z".to_owned()), ..Filters::default() },
+        Filters { modified_before: Some("2026-01-01T00:00:00Z".to_owned()), ..Filters::default() },
+        Filters { status: Some(Vec::new()), ..Filters::default() },
     ] {
-        unsupported(PageRequest {
-            filters,
-            ..request("{}", None)
-        });
+        unsupported(PageRequest { filters, ..request("{}", None) });
     }
     assert!(matches!(
         GaaFoireann::by_ids(&context("{}"), "order", &[]),
@@ -452,11 +338,7 @@ fn wrong_settings_are_named() {
         "/fieldMap/a~1b",
         "`nickname` is none of memberId",
     );
-    check_config(
-        r#"{"fieldMap":{"a":"email","b":"email"}}"#,
-        "/fieldMap",
-        "two remote fields",
-    );
+    check_config(r#"{"fieldMap":{"a":"email","b":"email"}}"#, "/fieldMap", "two remote fields");
 }
 
 #[test]
@@ -471,10 +353,7 @@ fn another_server_with_other_names() {
     let config = r#"{"pageParam":"p","limitParam":"size","listPointer":"/data/items","totalPointer":"/data/total",
         "morePointer":"/data/more~0~1","fieldMap":{"id":"memberId","given":"firstName"}}"#;
     let page = GaaFoireann::fetch_page(&request(config, None)).unwrap();
-    assert_eq!(
-        (page.rows.len(), page.total, page.next.clone()),
-        (1, Some(1), None)
-    );
+    assert_eq!((page.rows.len(), page.total, page.next.clone()), (1, Some(1), None));
     assert_eq!(page.rows[0].id, "9007199254740993");
     assert_eq!(*value(&page, 0, "firstName"), text("Aoife"));
     assert_eq!(*value(&page, 0, "lastName"), text("Ní Mhurchú"));
@@ -538,11 +417,7 @@ fn fetches_single_members() {
             r#"{"member":{"memberId":"GAA-001","firstName":"Aoife","teams":[{"teamId":1}]}}"#,
         )
         .answer(&detail("gone"), 404, "<html>")
-        .answer(
-            &detail("other"),
-            200,
-            r#"{"member":{"memberId":"GAA-001"}}"#,
-        )
+        .answer(&detail("other"), 200, r#"{"member":{"memberId":"GAA-001"}}"#)
         .answer(
             &detail("bad"),
             200,
@@ -552,22 +427,15 @@ fn fetches_single_members() {
     let page = GaaFoireann::by_ids(&context("{}"), "member", &ids).unwrap();
     assert_eq!(page.rows.len(), 1);
     assert_eq!(*value(&page, 0, "firstName"), text("Aoife"));
-    let rejected: Vec<Option<&str>> = page
-        .rejects
-        .iter()
-        .map(|reject| reject.id.as_deref())
-        .collect();
+    let rejected: Vec<Option<&str>> =
+        page.rejects.iter().map(|reject| reject.id.as_deref()).collect();
     assert_eq!(rejected, [Some("other"), Some("bad")]);
     assert!(!page.rejects[1].raw.contains("nuts"));
     fake.assert_done();
 
-    for (status, body) in [
-        (200, "{}"),
-        (200, "<html>"),
-        (200, r#"{"member":{"memberId""#),
-        (500, ""),
-        (401, ""),
-    ] {
+    for (status, body) in
+        [(200, "{}"), (200, "<html>"), (200, r#"{"member":{"memberId""#), (500, ""), (401, "")]
+    {
         let _fake = FakeHttp::new().answer(&detail("1"), status, body);
         GaaFoireann::by_ids(&context("{}"), "member", &["1".to_owned()]).unwrap_err();
     }
@@ -576,23 +444,14 @@ fn fetches_single_members() {
 #[test]
 fn a_check_is_one_small_request() {
     let url = format!("{LIST}?page=1&limit=1");
-    let fake = FakeHttp::new()
-        .answer(&url, 200, r#"{"members":[],"hasMore":true}"#)
-        .answer(&url, 401, "");
+    let fake =
+        FakeHttp::new().answer(&url, 200, r#"{"members":[],"hasMore":true}"#).answer(&url, 401, "");
     GaaFoireann::check(&context("{}")).unwrap();
-    assert!(matches!(
-        GaaFoireann::check(&context("{}")),
-        Err(Error::Auth(_))
-    ));
+    assert!(matches!(GaaFoireann::check(&context("{}")), Err(Error::Auth(_))));
     assert!(fake.prefetched().is_empty());
     fake.assert_done();
-    let nowhere = Context {
-        organization: None,
-        ..context("{}")
-    };
-    let Err(Error::Config(issues)) = GaaFoireann::check(&nowhere) else {
-        panic!()
-    };
+    let nowhere = Context { organization: None, ..context("{}") };
+    let Err(Error::Config(issues)) = GaaFoireann::check(&nowhere) else { panic!() };
     assert!(issues[0].message.contains("{clubId}"), "{issues:?}");
 }
 
@@ -601,20 +460,13 @@ fn the_manifest_is_true() {
     let manifest = Manifest::Connector(GaaFoireann::manifest()).to_json();
     let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
     assert_eq!(manifest["kind"], "connector");
-    assert_eq!(
-        manifest["auth"][0],
-        serde_json::json!({"kind": "apiKey", "header": "X-API-Key"})
-    );
+    assert_eq!(manifest["auth"][0], serde_json::json!({"kind": "apiKey", "header": "X-API-Key"}));
     assert_eq!(
         manifest["auth"][3],
         serde_json::json!({"kind": "oauth2", "scopes": ["read:members"]})
     );
     let properties = manifest["configSchema"]["properties"].as_object().unwrap();
-    assert!(
-        properties
-            .values()
-            .all(|property| property["description"].is_string())
-    );
+    assert!(properties.values().all(|property| property["description"].is_string()));
     // The schema's defaults are the code's defaults.
     let defaults: serde_json::Map<String, serde_json::Value> = properties
         .iter()
@@ -623,29 +475,14 @@ fn the_manifest_is_true() {
     let config: Config = serde_json::from_value(defaults.into()).unwrap();
     assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
     // The manifest declares every field of a page, and the other way round.
-    let page = first_page(
-        r#"{"includeHealthData":true}"#,
-        r#"{"members":[],"hasMore":false}"#,
-    )
-    .unwrap();
+    let page =
+        first_page(r#"{"includeHealthData":true}"#, r#"{"members":[],"hasMore":false}"#).unwrap();
     let fields = manifest["entities"][0]["fields"].as_array().unwrap();
-    let declared: Vec<&str> = fields
-        .iter()
-        .map(|field| field["name"].as_str().unwrap())
-        .collect();
+    let declared: Vec<&str> = fields.iter().map(|field| field["name"].as_str().unwrap()).collect();
     assert_eq!(page.fields, declared);
-    let sensitive: Vec<bool> = fields
-        .iter()
-        .map(|field| field["sensitive"] == true)
-        .collect();
+    let sensitive: Vec<bool> = fields.iter().map(|field| field["sensitive"] == true).collect();
     assert_eq!(sensitive.iter().filter(|flag| **flag).count(), 4);
-    let mapped = manifest["template"]["entities"]["member"]["fields"]
-        .as_array()
-        .unwrap();
+    let mapped = manifest["template"]["entities"]["member"]["fields"].as_array().unwrap();
     assert_eq!(mapped.len(), declared.len() - 1);
-    assert!(
-        mapped
-            .iter()
-            .all(|field| field["source"] == field["target"])
-    );
+    assert!(mapped.iter().all(|field| field["source"] == field["target"]));
 }

@@ -10,15 +10,9 @@ pub(crate) fn endpoint(
     (name, default): (&str, &str),
     member: Option<&str>,
 ) -> Result<String> {
-    let template = context
-        .endpoints
-        .get(name)
-        .map(|text| text.trim())
-        .filter(|text| !text.is_empty());
-    let known = [
-        ("clubId", context.organization.as_deref()),
-        ("memberId", member),
-    ];
+    let template =
+        context.endpoints.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
+    let known = [("clubId", context.organization.as_deref()), ("memberId", member)];
     let path = expand(template.unwrap_or(default), &known)
         .map_err(|problem| Error::config("", format!("endpoint `{name}`: {problem}")))?;
     if path.starts_with("https://") || path.starts_with("http://") {
@@ -31,11 +25,7 @@ pub(crate) fn endpoint(
             "endpoint `baseUrl`: it must not have a query or a fragment",
         ));
     }
-    Ok(format!(
-        "{}/{}",
-        base.trim_end_matches('/'),
-        path.trim_start_matches('/')
-    ))
+    Ok(format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/')))
 }
 
 /// Appends query parameters, percent-encoded.
@@ -87,9 +77,7 @@ fn push_literal(path: &mut String, literal: &str, template: &str) -> Result<(), 
         return Err(format!("`{template}` has a `}}` without its `{{`"));
     }
     if literal.contains('#') {
-        return Err(format!(
-            "`{template}` has a fragment, which a server never sees"
-        ));
+        return Err(format!("`{template}` has a fragment, which a server never sees"));
     }
     path.push_str(literal);
     Ok(())
@@ -97,9 +85,8 @@ fn push_literal(path: &mut String, literal: &str, template: &str) -> Result<(), 
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
 fn encode(into: &mut String, text: &str) {
-    const HEX: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     for &byte in text.as_bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             into.push(char::from(byte));
@@ -129,11 +116,7 @@ mod tests {
         match (url, expect) {
             (Ok(url), Ok(expect)) => assert_eq!(url, expect),
             (Err(Error::Config(issues)), Err(part)) => {
-                assert!(
-                    issues[0].message.contains(part),
-                    "{:?} does not say {part:?}",
-                    issues[0]
-                );
+                assert!(issues[0].message.contains(part), "{:?} does not say {part:?}", issues[0]);
             }
             (url, expect) => panic!("{url:?} is not {expect:?}"),
         }
@@ -142,12 +125,7 @@ mod tests {
     #[test]
     fn joins_and_encodes() {
         let base = "https://api.test/v2";
-        check(
-            base,
-            "",
-            Some("c1"),
-            Ok("https://api.test/v2/clubs/c1/members"),
-        );
+        check(base, "", Some("c1"), Ok("https://api.test/v2/clubs/c1/members"));
         check(
             "https://api.test/v2/",
             "clubs/{clubId}",
@@ -160,36 +138,16 @@ mod tests {
             Some("a&b=c d/é"),
             Ok("https://api.test/v2/a?club=a%26b%3Dc%20d%2F%C3%A9"),
         );
-        check(
-            base,
-            "/a/{clubId}/{clubId}",
-            Some("1"),
-            Ok("https://api.test/v2/a/1/1"),
-        );
-        check(
-            base,
-            "https://other.test/{clubId}",
-            Some("1"),
-            Ok("https://other.test/1"),
-        );
+        check(base, "/a/{clubId}/{clubId}", Some("1"), Ok("https://api.test/v2/a/1/1"));
+        check(base, "https://other.test/{clubId}", Some("1"), Ok("https://other.test/1"));
         check(base, "/plain", None, Ok("https://api.test/v2/plain"));
     }
 
     #[test]
     fn refuses_what_it_cannot_fill() {
         let base = "https://api.test/v2";
-        check(
-            base,
-            "/clubs/{club}/members",
-            Some("1"),
-            Err("`{club}` is not a known placeholder"),
-        );
-        check(
-            base,
-            "/clubs/{memberId}",
-            Some("1"),
-            Err("`{memberId}` has no value here"),
-        );
+        check(base, "/clubs/{club}/members", Some("1"), Err("`{club}` is not a known placeholder"));
+        check(base, "/clubs/{memberId}", Some("1"), Err("`{memberId}` has no value here"));
         check(base, "", None, Err("`{clubId}` has no value here"));
         check(base, "", Some(""), Err("`{clubId}` has no value here"));
         check(base, "", Some(".."), Err("`{clubId}` has no value here"));
@@ -202,10 +160,8 @@ mod tests {
 
     #[test]
     fn appends_to_a_query() {
-        let url = with_query(
-            "https://a.test/x?y=1".to_owned(),
-            &[("page", "2"), ("per page", "10")],
-        );
+        let url =
+            with_query("https://a.test/x?y=1".to_owned(), &[("page", "2"), ("per page", "10")]);
         assert_eq!(url, "https://a.test/x?y=1&page=2&per%20page=10");
     }
 }

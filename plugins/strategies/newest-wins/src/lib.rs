@@ -40,10 +40,7 @@ fn source_of_truth(conflict: &Conflict, why: &str) -> Decision {
         SourceOfTruth::Remote => "the remote value was taken",
         SourceOfTruth::Local => "the local value was kept",
     };
-    Decision::new(
-        conflict.source_of_truth,
-        format!("{why}: {outcome}, as the source of truth."),
-    )
+    Decision::new(conflict.source_of_truth, format!("{why}: {outcome}, as the source of truth."))
 }
 
 syncline_plugin_sdk::export_strategy!(NewestWins);

@@ -27,11 +27,7 @@ fn check(
         source_of_truth,
     };
     let decision = NewestWins::decide(&conflict);
-    assert_eq!(
-        decision.choice, expect,
-        "{remote:?} {local:?}: {}",
-        decision.note
-    );
+    assert_eq!(decision.choice, expect, "{remote:?} {local:?}: {}", decision.note);
 }
 
 #[test]
@@ -41,51 +37,22 @@ fn compares_instants_and_not_their_text() {
     check(Some("2026-03-01T12:00:01Z"), noon, Local, Choice::Remote);
     check(noon, Some("2026-03-01T12:00:01Z"), Remote, Choice::Local);
     // Later in the text, earlier in time.
-    check(
-        Some("2026-03-01T12:30:00+01:00"),
-        noon,
-        Remote,
-        Choice::Local,
-    );
-    check(
-        noon,
-        Some("2026-03-01T12:30:00+01:00"),
-        Local,
-        Choice::Remote,
-    );
+    check(Some("2026-03-01T12:30:00+01:00"), noon, Remote, Choice::Local);
+    check(noon, Some("2026-03-01T12:30:00+01:00"), Local, Choice::Remote);
     // A fraction is part of the time, and trailing zeros are not.
-    check(
-        Some("2026-03-01T12:00:00.000000001Z"),
-        noon,
-        Local,
-        Choice::Remote,
-    );
-    check(
-        Some("2026-03-01T12:00:00.1Z"),
-        Some("2026-03-01T12:00:00.09Z"),
-        Local,
-        Choice::Remote,
-    );
+    check(Some("2026-03-01T12:00:00.000000001Z"), noon, Local, Choice::Remote);
+    check(Some("2026-03-01T12:00:00.1Z"), Some("2026-03-01T12:00:00.09Z"), Local, Choice::Remote);
     check(Some("2026-03-01T12:00:00.000Z"), noon, Local, Choice::Local);
-    check(
-        Some("2026-03-01T13:00:00+01:00"),
-        noon,
-        Remote,
-        Choice::Remote,
-    );
+    check(Some("2026-03-01T13:00:00+01:00"), noon, Remote, Choice::Remote);
 }
 
 #[test]
 fn an_unknown_time_is_a_tie() {
     use SourceOfTruth::{Local, Remote};
     let noon = Some("2026-03-01T12:00:00Z");
-    for unknown in [
-        None,
-        Some(""),
-        Some("yesterday"),
-        Some("2026-03-01"),
-        Some("2026-02-30T12:00:00Z"),
-    ] {
+    for unknown in
+        [None, Some(""), Some("yesterday"), Some("2026-03-01"), Some("2026-02-30T12:00:00Z")]
+    {
         check(unknown, noon, Remote, Choice::Remote);
         check(unknown, noon, Local, Choice::Local);
         check(noon, unknown, Remote, Choice::Remote);

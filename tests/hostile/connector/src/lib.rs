@@ -37,14 +37,10 @@ extern "C" fn start() {
 fn variant() -> String {
     let marker = black_box(&MARKER);
     // Volatile, so that the compiler does not know the bytes that a test will change.
-    let bytes: Vec<u8> = marker
-        .iter()
-        .map(|byte| unsafe { std::ptr::read_volatile(byte) })
-        .collect();
+    let bytes: Vec<u8> =
+        marker.iter().map(|byte| unsafe { std::ptr::read_volatile(byte) }).collect();
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    text.trim_start_matches("syncline-hostile:")
-        .trim_end_matches('.')
-        .to_owned()
+    text.trim_start_matches("syncline-hostile:").trim_end_matches('.').to_owned()
 }
 
 static PAGES: AtomicU32 = AtomicU32::new(0);
@@ -140,12 +136,7 @@ export!(Hostile);
 
 /// The word after `behave`.
 fn behaviour(context: &Context) -> String {
-    context
-        .config
-        .split('"')
-        .nth(3)
-        .unwrap_or("normal")
-        .to_owned()
+    context.config.split('"').nth(3).unwrap_or("normal").to_owned()
 }
 
 fn spin() -> ! {
@@ -177,19 +168,10 @@ fn page(count: usize) -> Page {
         updated_at: Some("2026-02-28T10:00:00Z".to_owned()),
         version: None,
         deleted: false,
-        values: (0..10)
-            .map(|field| Value::Text(format!("value {field} of {number}")))
-            .collect(),
+        values: (0..10).map(|field| Value::Text(format!("value {field} of {number}"))).collect(),
     };
     let rows = (0..count).map(row).collect();
-    Page {
-        fields,
-        rows,
-        next: None,
-        checkpoint: None,
-        total: Some(count as u64),
-        rejects: vec![],
-    }
+    Page { fields, rows, next: None, checkpoint: None, total: Some(count as u64), rejects: vec![] }
 }
 
 fn with_texts(mut page: Page, text: &str) -> Page {
@@ -230,20 +212,12 @@ fn broken(mut page: Page, how: &str) -> Page {
         "long-cursor" => page.next = Some("c".repeat(5_000)),
         "empty-cursor" => page.next = Some(String::new()),
         "reject-flood" => {
-            let reject = Reject {
-                id: None,
-                reason: "r".repeat(10_000),
-                raw: "w".repeat(10_000),
-            };
+            let reject = Reject { id: None, reason: "r".repeat(10_000), raw: "w".repeat(10_000) };
             page.rejects = vec![reject; 100];
         }
         "long-reject" => {
             page.rows.clear();
-            let reject = Reject {
-                id: None,
-                reason: "r".repeat(10_000),
-                raw: "w".repeat(20_000),
-            };
+            let reject = Reject { id: None, reason: "r".repeat(10_000), raw: "w".repeat(20_000) };
             page.rejects = vec![reject];
         }
         _ => {}
@@ -252,10 +226,7 @@ fn broken(mut page: Page, how: &str) -> Page {
 }
 
 fn header(name: &str, value: &str) -> http::Header {
-    http::Header {
-        name: name.to_owned(),
-        value: value.to_owned(),
-    }
+    http::Header { name: name.to_owned(), value: value.to_owned() }
 }
 
 fn request(url: &str, headers: Vec<http::Header>) -> http::Request {

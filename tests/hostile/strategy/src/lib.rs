@@ -19,17 +19,13 @@ impl strategy_info::Guest for Hostile {
     fn describe() -> Descriptor {
         let manifest = r#"{"kind": "strategy", "id": "hostile-strategy", "version": "0.1.0",
             "title": "Breaks every rule", "aliases": ["hostile_alias"]}"#;
-        Descriptor {
-            manifest: manifest.to_owned(),
-        }
+        Descriptor { manifest: manifest.to_owned() }
     }
 }
 
 impl resolve::Guest for Hostile {
     fn decide(conflicts: Vec<Conflict>) -> Vec<Decision> {
-        let behaviour = conflicts
-            .first()
-            .map_or("", |conflict| conflict.field.as_str());
+        let behaviour = conflicts.first().map_or("", |conflict| conflict.field.as_str());
         let mut decisions: Vec<Decision> = conflicts.iter().map(remote).collect();
         match behaviour {
             "short" => drop(decisions.pop()),
@@ -41,9 +37,7 @@ impl resolve::Guest for Hostile {
             "allocate" => allocate(),
             "value" => decisions[0].choice = Choice::Value(Value::Text("mine".to_owned())),
             "long-note" => decisions[0].note = "n".repeat(1 << 20),
-            "huge" => decisions
-                .iter_mut()
-                .for_each(|decision| decision.note = "n".repeat(1 << 20)),
+            "huge" => decisions.iter_mut().for_each(|decision| decision.note = "n".repeat(1 << 20)),
             _ => {}
         }
         decisions
@@ -55,10 +49,7 @@ export!(Hostile);
 /// The note counts the decisions of this instance, which is as far as a strategy can remember.
 fn remote(_conflict: &Conflict) -> Decision {
     let number = DECIDED.fetch_add(1, Ordering::Relaxed);
-    Decision {
-        choice: Choice::Remote,
-        note: number.to_string(),
-    }
+    Decision { choice: Choice::Remote, note: number.to_string() }
 }
 
 fn spin() -> ! {

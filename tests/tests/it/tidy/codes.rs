@@ -48,11 +48,7 @@ fn codes() -> BTreeMap<String, String> {
     for (code, place) in given().into_iter().chain(dotted()) {
         codes.entry(code).or_insert(place);
     }
-    codes.extend(
-        SHORT
-            .iter()
-            .map(|(place, code)| ((*code).to_owned(), (*place).to_owned())),
-    );
+    codes.extend(SHORT.iter().map(|(place, code)| ((*code).to_owned(), (*place).to_owned())));
     codes
 }
 
@@ -70,10 +66,7 @@ fn given() -> Vec<(String, String)> {
 /// the server and has none of its own.
 fn texts(wanted: impl Fn(&[Token], &Token) -> bool) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for file in source::host()
-        .iter()
-        .filter(|file| !file.path.starts_with("host/src/cli/"))
-    {
+    for file in source::host().iter().filter(|file| !file.path.starts_with("host/src/cli/")) {
         let tokens = file.production();
         for (at, token) in tokens.iter().enumerate() {
             if token.kind == Kind::Text && wanted(&tokens[..at], token) {
@@ -99,15 +92,7 @@ fn every_code_has_a_page_and_every_page_a_code() {
     let codes = codes();
     let pages: BTreeSet<String> = source::files(PAGES, &[".md"])
         .iter()
-        .filter_map(|file| {
-            Some(
-                file.path
-                    .rsplit('/')
-                    .next()?
-                    .strip_suffix(".md")?
-                    .to_owned(),
-            )
-        })
+        .filter_map(|file| Some(file.path.rsplit('/').next()?.strip_suffix(".md")?.to_owned()))
         .filter(|name| name != INDEX)
         .collect();
     let mut complaints: Vec<String> = codes
@@ -126,23 +111,12 @@ fn pages_of_codes_say_what_to_do() {
     let mut complaints = Vec::new();
     let index = format!("{PAGES}/{INDEX}.md");
     let pages = source::files(PAGES, &[".md"]);
-    let listed = pages
-        .iter()
-        .find(|page| page.path == index)
-        .expect("the index of the pages");
+    let listed = pages.iter().find(|page| page.path == index).expect("the index of the pages");
     for page in pages.iter().filter(|page| page.path != index) {
-        let code = page
-            .path
-            .trim_start_matches(PAGES)
-            .trim_matches('/')
-            .trim_end_matches(".md");
+        let code = page.path.trim_start_matches(PAGES).trim_matches('/').trim_end_matches(".md");
         let title = format!("# `{code}`\n");
         if !page.text.starts_with(&title) {
-            complaints.push(format!(
-                "{}: does not open with `{}`",
-                page.path,
-                title.trim_end()
-            ));
+            complaints.push(format!("{}: does not open with `{}`", page.path, title.trim_end()));
         }
         for part in ["**Cause.**", "**What to do.**"] {
             if !page.text.contains(part) {
@@ -166,10 +140,7 @@ fn areas_and_short_codes_are_up_to_date() {
         .collect();
     let said = texts(|_, token| SHORT.iter().any(|(_, code)| token.text == *code));
     for (place, code) in SHORT {
-        if !said
-            .iter()
-            .any(|(text, at)| text == code && at.starts_with(place))
-        {
+        if !said.iter().any(|(text, at)| text == code && at.starts_with(place)) {
             complaints.push(format!("{place}: nothing says `{code}` any more"));
         }
     }
@@ -193,10 +164,7 @@ fn is_given_as_code(before: &[Token]) -> bool {
         let Some(start) = before.len().checked_sub(form.len()) else {
             return false;
         };
-        before[start..]
-            .iter()
-            .zip(*form)
-            .all(|(token, expected)| matches(token, expected))
+        before[start..].iter().zip(*form).all(|(token, expected)| matches(token, expected))
     })
 }
 
@@ -211,10 +179,7 @@ fn codes_are_found_where_they_are_given() {
         (r#"Failure::other("a")"#, false),
     ] {
         let tokens = source::tokens(text);
-        let at = tokens
-            .iter()
-            .position(|token| token.kind == Kind::Text)
-            .expect("a text");
+        let at = tokens.iter().position(|token| token.kind == Kind::Text).expect("a text");
         assert_eq!(is_given_as_code(&tokens[..at]), expected, "{text}");
     }
 }

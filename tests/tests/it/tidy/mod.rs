@@ -11,9 +11,5 @@ mod source;
 
 /// Fails with every complaint on a line of its own.
 fn report(rule: &str, complaints: &[String]) {
-    assert!(
-        complaints.is_empty(),
-        "{rule}\n  {}\n",
-        complaints.join("\n  ")
-    );
+    assert!(complaints.is_empty(), "{rule}\n  {}\n", complaints.join("\n  "));
 }

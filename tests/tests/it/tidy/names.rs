@@ -49,9 +49,7 @@ const ENTITY_WORDS: &[&str] = &[
 
 /// Entities whose names are also words of the trade (a JSON object has members, a list an order): never a text of
 /// their own.
-const ENTITY_TEXTS: &[&str] = &[
-    "member", "members", "order", "orders", "product", "products",
-];
+const ENTITY_TEXTS: &[&str] = &["member", "members", "order", "orders", "product", "products"];
 
 /// The federation that the demo brings along is the one that the host may know.
 const FREE: &str = "host/src/demo";
@@ -61,15 +59,8 @@ fn libraries_are_named_by_their_owners_only() {
     let mut complaints = Vec::new();
     for file in source::files("host/src", &[".rs"]) {
         let path = file.path.trim_start_matches("host/src/");
-        let module = path
-            .split('/')
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches(".rs");
-        for token in source::tokens(&file.text)
-            .iter()
-            .filter(|token| token.kind == Kind::Word)
-        {
+        let module = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        for token in source::tokens(&file.text).iter().filter(|token| token.kind == Kind::Word) {
             for (library, owners) in OWNERS {
                 let named =
                     token.text == *library || token.text.starts_with(&format!("{library}_"));
@@ -85,27 +76,19 @@ fn libraries_are_named_by_their_owners_only() {
             }
         }
     }
-    report(
-        "a library is named only by the module that hides it:",
-        &complaints,
-    );
+    report("a library is named only by the module that hides it:", &complaints);
 }
 
 #[test]
 fn the_host_knows_no_vendor_and_no_entity() {
     let mut complaints = Vec::new();
-    for file in source::host()
-        .iter()
-        .filter(|file| !file.path.starts_with(FREE))
-    {
+    for file in source::host().iter().filter(|file| !file.path.starts_with(FREE)) {
         for token in file.production() {
             if token.kind != Kind::Sign
                 && let Some(word) = forbidden(token.kind == Kind::Text, &token.text)
             {
-                complaints.push(format!(
-                    "{}:{}: {word:?} in `{}`",
-                    file.path, token.line, token.text
-                ));
+                complaints
+                    .push(format!("{}:{}: {word:?} in `{}`", file.path, token.line, token.text));
             }
         }
     }
@@ -136,10 +119,7 @@ fn words(text: &str) -> Vec<String> {
             words.push(String::new());
         }
         if next.is_alphanumeric() {
-            words
-                .last_mut()
-                .expect("there is always one")
-                .extend(next.to_lowercase());
+            words.last_mut().expect("there is always one").extend(next.to_lowercase());
         }
         before = next;
     }

@@ -35,18 +35,10 @@ const RANKS: &[(&str, u32)] = &[
 
 /// What ranks alone would permit: (module, what it must not name, why).
 const FORBIDDEN: &[(&str, &str, &str)] = &[
-    (
-        "plugin",
-        "store",
-        "what a plugin's session needs is handed in",
-    ),
+    ("plugin", "store", "what a plugin's session needs is handed in"),
     ("egress", "store", "what a request needs is handed in"),
     ("cli", "api", "it speaks to the server as any client does"),
-    (
-        "cli",
-        "worker",
-        "it speaks to the server as any client does",
-    ),
+    ("cli", "worker", "it speaks to the server as any client does"),
 ];
 
 /// What ranks alone would refuse: (module, path that it may name, why).
@@ -70,10 +62,7 @@ fn modules_name_only_lower_ranks() {
             continue;
         }
         let Some(rank) = rank_of(&module) else {
-            complaints.push(format!(
-                "{}: `{module}` has no rank: give it one in RANKS",
-                file.path
-            ));
+            complaints.push(format!("{}: `{module}` has no rank: give it one in RANKS", file.path));
             continue;
         };
         for (path, line) in imports(file) {
@@ -83,12 +72,8 @@ fn modules_name_only_lower_ranks() {
                 continue;
             }
             let at = format!("{}:{line}: `{module}` names `{path}`", file.path);
-            let reason = FORBIDDEN
-                .iter()
-                .find(|(who, what, _)| *who == module && *what == target);
-            let permitted = PERMITTED
-                .iter()
-                .any(|(who, what, _)| *who == module && *what == path);
+            let reason = FORBIDDEN.iter().find(|(who, what, _)| *who == module && *what == target);
+            let permitted = PERMITTED.iter().any(|(who, what, _)| *who == module && *what == path);
             if let Some((_, _, why)) = reason {
                 complaints.push(format!("{at}, which it must not: {why}"));
             } else if !permitted && rank_of(target) >= Some(rank) {
@@ -96,10 +81,7 @@ fn modules_name_only_lower_ranks() {
             }
         }
     }
-    report(
-        "a module names only modules of a lower rank (see RANKS):",
-        &complaints,
-    );
+    report("a module names only modules of a lower rank (see RANKS):", &complaints);
 }
 
 #[test]
@@ -107,18 +89,12 @@ fn every_module_has_a_rank() {
     let files = source::files("host/src", &[".rs"]);
     let modules: BTreeSet<String> = files.iter().map(|file| module_of(&file.path)).collect();
     let known = RANKS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let unranked: Vec<_> = modules
-        .difference(&known)
-        .filter(|name| *name != FOR_TESTS)
-        .collect();
+    let unranked: Vec<_> = modules.difference(&known).filter(|name| *name != FOR_TESTS).collect();
     assert!(unranked.is_empty(), "modules without a rank: {unranked:?}");
 }
 
 fn rank_of(module: &str) -> Option<u32> {
-    RANKS
-        .iter()
-        .find(|(name, _)| *name == module)
-        .map(|(_, rank)| *rank)
+    RANKS.iter().find(|(name, _)| *name == module).map(|(_, rank)| *rank)
 }
 
 /// `host/src/store/file.rs` and `host/src/store.rs` belong to `store`.
@@ -237,35 +213,16 @@ fn group(tokens: &[Token]) -> Vec<&[Token]> {
 #[test]
 fn imports_are_found_in_every_form() {
     let check = |path: &str, text: &str, expected: &[&str]| {
-        let file = File {
-            path: format!("host/src/{path}"),
-            text: text.to_owned(),
-        };
+        let file = File { path: format!("host/src/{path}"), text: text.to_owned() };
         let found: Vec<String> = imports(&file).into_iter().map(|(path, _)| path).collect();
         assert_eq!(found, expected, "{path}: {text}");
     };
     check("a.rs", "use crate::b::c::D;", &["b::c"]);
-    check(
-        "a.rs",
-        "use crate::{b, c::{D, self}, d::E};",
-        &["b", "c::D", "c::self", "d::E"],
-    );
-    check(
-        "a.rs",
-        "fn f() -> crate::b::C { x::crate_::y() }",
-        &["b::C"],
-    );
+    check("a.rs", "use crate::{b, c::{D, self}, d::E};", &["b", "c::D", "c::self", "d::E"]);
+    check("a.rs", "fn f() -> crate::b::C { x::crate_::y() }", &["b::C"]);
     check("a.rs", "use super::b::C; // crate::d", &["b::C"]);
     check("a/mod.rs", "use super::b::{C, D};", &["b::C", "b::D"]);
     check("a/x.rs", "use super::y; use super::super::b;", &["b"]);
-    check(
-        "a/x.rs",
-        "pub(in crate::a) fn f() {} pub(crate) fn g() {}",
-        &["a"],
-    );
-    check(
-        "main.rs",
-        "fn main() { syncline::cli::run() }",
-        &["cli::run"],
-    );
+    check("a/x.rs", "pub(in crate::a) fn f() {} pub(crate) fn g() {}", &["a"]);
+    check("main.rs", "fn main() { syncline::cli::run() }", &["cli::run"]);
 }

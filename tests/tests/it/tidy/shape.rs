@@ -8,21 +8,13 @@ const LINES_MAX: usize = 450;
 const PRODUCT: [&str; 3] = ["host/src", "plugin-sdk/src", "plugins"];
 const UNFINISHED: [&str; 3] = ["todo", "unimplemented", "dbg"];
 /// Where homes and work trees are. Written in two parts, because this file is searched too.
-const MACHINE: [&str; 4] = [
-    concat!("/ho", "me/"),
-    concat!("/ro", "ot/"),
-    concat!("/Us", "ers/"),
-    concat!("/wo", "rk/"),
-];
-const SEARCHED: [&str; 9] = [
-    ".rs", ".md", ".toml", ".wit", ".json", ".py", ".sh", ".yml", "/run",
-];
+const MACHINE: [&str; 4] =
+    [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("/wo", "rk/")];
+const SEARCHED: [&str; 9] = [".rs", ".md", ".toml", ".wit", ".json", ".py", ".sh", ".yml", "/run"];
 
 fn product() -> Vec<File> {
-    let mut files: Vec<File> = PRODUCT
-        .iter()
-        .flat_map(|folder| source::files(folder, &[".rs"]))
-        .collect();
+    let mut files: Vec<File> =
+        PRODUCT.iter().flat_map(|folder| source::files(folder, &[".rs"])).collect();
     files.extend(source::files("host", &["host/build.rs"]));
     files.retain(|file| !file.is_test());
     files
@@ -44,10 +36,7 @@ fn files_open_with_their_purpose_and_stay_short() {
             ));
         }
     }
-    report(
-        "a file of the product has one purpose, says it first and stays short:",
-        &complaints,
-    );
+    report("a file of the product has one purpose, says it first and stays short:", &complaints);
 }
 
 #[test]
@@ -57,10 +46,7 @@ fn nothing_is_left_unfinished() {
         let tokens = source::tokens(&file.text);
         for pair in tokens.windows(2) {
             if pair[1].is_sign("!") && UNFINISHED.iter().any(|name| pair[0].is_word(name)) {
-                complaints.push(format!(
-                    "{}:{}: `{}!`",
-                    file.path, pair[0].line, pair[0].text
-                ));
+                complaints.push(format!("{}:{}: `{}!`", file.path, pair[0].line, pair[0].text));
             }
         }
     }
@@ -77,27 +63,17 @@ fn no_path_of_a_machine_is_written_down() {
             }
         }
     }
-    report(
-        "a path of one machine means nothing on another:",
-        &complaints,
-    );
+    report("a path of one machine means nothing on another:", &complaints);
 }
 
 #[test]
 fn links_of_documents_lead_somewhere() {
     let mut complaints = Vec::new();
     for file in source::files("", &[".md"]) {
-        let folder = source::root()
-            .join(&file.path)
-            .parent()
-            .map(ToOwned::to_owned)
-            .unwrap_or_default();
+        let folder =
+            source::root().join(&file.path).parent().map(ToOwned::to_owned).unwrap_or_default();
         for (number, line) in file.text.lines().enumerate() {
-            for link in line
-                .split("](")
-                .skip(1)
-                .filter_map(|rest| rest.split(')').next())
-            {
+            for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
                 let path = link.split('#').next().unwrap_or_default();
                 if !path.is_empty() && !link.contains("://") && !folder.join(path).exists() {
                     complaints.push(format!("{}:{}: {link}", file.path, number + 1));
@@ -105,8 +81,5 @@ fn links_of_documents_lead_somewhere() {
             }
         }
     }
-    report(
-        "a link of a document leads to a file that is there:",
-        &complaints,
-    );
+    report("a link of a document leads to a file that is there:", &complaints);
 }

@@ -39,10 +39,7 @@ impl Token {
 /// The root of the workspace.
 pub(super) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("the crate is inside the workspace")
-        .to_path_buf()
+    tests.parent().expect("the crate is inside the workspace").to_path_buf()
 }
 
 /// All files below `folder` whose names end with one of `ends`, sorted; built and hidden ones left out.
@@ -102,12 +99,7 @@ pub(super) fn host() -> Vec<File> {
 
 /// Splits Rust into tokens. Comments vanish.
 pub(super) fn tokens(text: &str) -> Vec<Token> {
-    let mut scanner = Scanner {
-        chars: text.chars().collect(),
-        at: 0,
-        line: 1,
-        found: Vec::new(),
-    };
+    let mut scanner = Scanner { chars: text.chars().collect(), at: 0, line: 1, found: Vec::new() };
     while scanner.at < scanner.chars.len() {
         scanner.token();
     }
@@ -278,11 +270,7 @@ fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
 /// What follows an item: behind its `;`, or behind the brace that closes it.
 fn behind_item(tokens: &[Token]) -> &[Token] {
     let mut depth = 0usize;
-    for (at, token) in tokens
-        .iter()
-        .enumerate()
-        .filter(|(_, token)| token.kind == Kind::Sign)
-    {
+    for (at, token) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Sign) {
         match token.text.as_str() {
             "{" | "(" | "[" => depth += 1,
             "}" | ")" | "]" => depth = depth.saturating_sub(1),
@@ -309,16 +297,11 @@ fn the_scanner_tells_code_from_comments_texts_and_tests() {
         fn last() {}
     "####;
     let found = without_tests(tokens(source));
-    let texts: Vec<_> = found
-        .iter()
-        .filter(|t| t.kind == Kind::Text)
-        .map(|t| t.text.as_str())
-        .collect();
+    let texts: Vec<_> =
+        found.iter().filter(|t| t.kind == Kind::Text).map(|t| t.text.as_str()).collect();
     assert_eq!(texts, [r#"te\"xt"#, "bytes", r#"raw "secret" "#]);
     assert!(!found.iter().any(|token| token.is_word("secret")));
-    let last = found
-        .iter()
-        .find(|token| token.is_word("last"))
-        .expect("code behind the tests is kept");
+    let last =
+        found.iter().find(|token| token.is_word("last")).expect("code behind the tests is kept");
     assert_eq!(last.line, 10);
 }

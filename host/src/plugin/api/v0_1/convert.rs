@@ -84,11 +84,7 @@ pub(super) fn request(request: http::Request) -> HttpRequest {
     HttpRequest {
         method: request.method,
         url: request.url,
-        headers: request
-            .headers
-            .into_iter()
-            .map(|header| (header.name, header.value))
-            .collect(),
+        headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
         body: request.body,
         idempotency: request.idempotency,
     }
@@ -148,10 +144,7 @@ pub(super) fn decisions(
     limits: &Limits,
 ) -> Result<Vec<Decision>, String> {
     if answer.len() != conflicts {
-        return Err(format!(
-            "{} decisions for {conflicts} conflicts",
-            answer.len()
-        ));
+        return Err(format!("{} decisions for {conflicts} conflicts", answer.len()));
     }
     let decide = |(number, decision): (usize, resolve::Decision)| {
         let choice = match decision.choice {
@@ -171,10 +164,7 @@ pub(super) fn decisions(
                 }
             }
         };
-        Ok(Decision {
-            choice,
-            note: clean(&decision.note, limits.message_bytes_max),
-        })
+        Ok(Decision { choice, note: clean(&decision.note, limits.message_bytes_max) })
     };
     answer.into_iter().enumerate().map(decide).collect()
 }

@@ -19,37 +19,23 @@ pub(in crate::plugin) struct Bounds<'a> {
 }
 
 pub(super) fn page(raw: types::Page, bounds: &Bounds<'_>) -> Result<RemotePage, String> {
-    let types::Page {
-        fields,
-        rows: raw_rows,
-        next,
-        checkpoint,
-        total,
-        rejects,
-    } = raw;
+    let types::Page { fields, rows: raw_rows, next, checkpoint, total, rejects } = raw;
     let limits = bounds.limits;
     let records = raw_rows.len() + rejects.len();
     if records > bounds.records_max {
-        return Err(format!(
-            "{records} records where {} were asked for",
-            bounds.records_max
-        ));
+        return Err(format!("{records} records where {} were asked for", bounds.records_max));
     }
     check_fields(&fields, limits)?;
     check_cursor("next", next.as_deref(), limits)?;
     check_cursor("checkpoint", checkpoint.as_deref(), limits)?;
 
-    let mut rejects: Vec<Reject> = rejects
-        .into_iter()
-        .map(|reject| bounded(reject, limits))
-        .collect();
+    let mut rejects: Vec<Reject> =
+        rejects.into_iter().map(|reject| bounded(reject, limits)).collect();
     let mut rows = Vec::with_capacity(raw_rows.len());
     for (number, raw) in raw_rows.into_iter().enumerate() {
         if raw.values.len() != fields.len() {
             let (values, fields) = (raw.values.len(), fields.len());
-            return Err(format!(
-                "row {number} has {values} values for {fields} fields"
-            ));
+            return Err(format!("row {number} has {values} values for {fields} fields"));
         }
         let row = row(raw);
         match row_fault(&row, &fields, limits) {
@@ -57,14 +43,7 @@ pub(super) fn page(raw: types::Page, bounds: &Bounds<'_>) -> Result<RemotePage, 
             Some(fault) => rejects.push(fault),
         }
     }
-    Ok(RemotePage {
-        fields,
-        rows,
-        next,
-        checkpoint,
-        total,
-        rejects,
-    })
+    Ok(RemotePage { fields, rows, next, checkpoint, total, rejects })
 }
 
 fn check_fields(fields: &[String], limits: &Limits) -> Result<(), String> {
@@ -124,20 +103,12 @@ fn row(raw: types::Row) -> RemoteRow {
 fn row_fault(row: &RemoteRow, fields: &[String], limits: &Limits) -> Option<Reject> {
     if let Some(fault) = id_fault(&row.id, limits) {
         let reason = format!("the id {fault}");
-        return Some(Reject {
-            id: None,
-            reason,
-            raw: clean(&row.id, limits.reject_bytes_max),
-        });
+        return Some(Reject { id: None, reason, raw: clean(&row.id, limits.reject_bytes_max) });
     }
     let reason = aliases_fault(row, limits)
         .or_else(|| tokens_fault(row, limits))
         .or_else(|| values_fault(row, fields, limits))?;
-    Some(Reject {
-        id: Some(row.id.clone()),
-        reason,
-        raw: String::new(),
-    })
+    Some(Reject { id: Some(row.id.clone()), reason, raw: String::new() })
 }
 
 fn id_fault(id: &str, limits: &Limits) -> Option<&'static str> {
@@ -163,11 +134,7 @@ fn aliases_fault(row: &RemoteRow, limits: &Limits) -> Option<String> {
 }
 
 fn tokens_fault(row: &RemoteRow, limits: &Limits) -> Option<String> {
-    if let Some(fault) = row
-        .version
-        .as_deref()
-        .and_then(|version| id_fault(version, limits))
-    {
+    if let Some(fault) = row.version.as_deref().and_then(|version| id_fault(version, limits)) {
         return Some(format!("the version token {fault}"));
     }
     match row.updated_at.as_deref() {
@@ -180,10 +147,7 @@ fn tokens_fault(row: &RemoteRow, limits: &Limits) -> Option<String> {
 
 fn values_fault(row: &RemoteRow, fields: &[String], limits: &Limits) -> Option<String> {
     row.values.iter().zip(fields).find_map(|(value, field)| {
-        Some(format!(
-            "the field `{field}` {}",
-            value_fault(value, limits)?
-        ))
+        Some(format!("the field `{field}` {}", value_fault(value, limits)?))
     })
 }
 
@@ -258,13 +222,7 @@ mod tests {
             .map(|_| {
                 let raw = raw_page(1_000);
                 let begun = Instant::now();
-                let page = page(
-                    raw,
-                    &Bounds {
-                        limits: &limits,
-                        records_max: 1_000,
-                    },
-                );
+                let page = page(raw, &Bounds { limits: &limits, records_max: 1_000 });
                 let took = begun.elapsed();
                 assert_eq!(page.map(|page| page.rows.len()), Ok(1_000));
                 took
