@@ -3,7 +3,6 @@
 use super::{EntityPlan, Error, Work, outcome};
 use crate::model::RecordStatus;
 use crate::model::plan::{Action, PlanRow};
-use crate::model::record::LinkRef;
 use crate::store::links::{Link, LinkedBy};
 use crate::store::records::{ChangeKind, NewRecord};
 use crate::store::runs::RecordOutcome;
@@ -56,13 +55,14 @@ impl Work<'_> {
         let (txn, plan) = (self.txn, self.plan);
         let connection = plan.connection_id();
         let status = |row: &PlanRow| row.remote.status.unwrap_or(RecordStatus::Active);
-        let new: Vec<NewRecord> = creates
+        let new: Vec<NewRecord<'_>> = creates
             .iter()
             .map(|(_, row)| NewRecord {
                 status: status(row),
-                values: row.remote.values.clone(),
-                links: vec![LinkRef { connection, external_id: row.external_id.clone() }],
-                aliases: row.remote.aliases.clone(),
+                values: &row.remote.values,
+                connection,
+                external_id: &row.external_id,
+                aliases: &row.remote.aliases,
             })
             .collect();
         let ids = records::create_all(
@@ -118,17 +118,18 @@ impl Work<'_> {
         ids: &[crate::model::RecordId],
     ) -> Result<(), Error> {
         let kinds: Vec<String> = entity.rules.rules.iter().map(identity::Rule::kind).collect();
-        let mut entries = Vec::with_capacity(creates.len() * 2);
+        let (org, entity) = (self.plan.org, entity.entity);
         for ((_, row), id) in creates.iter().zip(ids) {
-            let aliases = row.remote.aliases.iter();
-            entries.extend(aliases.map(|(kind, value)| (kind.as_str(), value.as_str(), *id)));
-            if let Action::Create { match_keys, .. } = &row.action {
-                let keyed = match_keys.iter().filter_map(|(rule, key)| {
-                    Some((kinds.get(usize::from(*rule))?.as_str(), key.as_str(), *id))
-                });
-                entries.extend(keyed);
+            for (kind, value) in &row.remote.aliases {
+                self.identity.push(org, entity, kind, value, *id);
+            }
+            let Action::Create { match_keys, .. } = &row.action else { continue };
+            for (rule, key) in match_keys {
+                if let Some(kind) = kinds.get(usize::from(*rule)) {
+                    self.identity.push(org, entity, kind, key, *id);
+                }
             }
         }
-        Ok(identity::add_all(self.txn, self.plan.org, entity.entity, entries.into_iter())?)
+        if self.identity.is_full() { Ok(self.identity.flush(self.txn)?) } else { Ok(()) }
     }
 }

@@ -25,7 +25,7 @@ use crate::model::{ConnectionId, ConnectorId, FieldType, OrgNo, RecordId};
 use crate::store::directory::Watermark;
 use crate::store::failures::Scope;
 use crate::store::feed::FeedWriter;
-use crate::store::identity::Rules;
+use crate::store::identity::{Entries, Rules};
 use crate::store::records::ChangeKind;
 use crate::store::runs::{Outcome, RecordOutcome};
 use crate::store::{self, Store, Txn, failures, runs};
@@ -130,6 +130,7 @@ fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
         txn,
         plan,
         feed: FeedWriter::new(plan.org, Some(plan.run.id), plan.at),
+        identity: Entries::default(),
         conflict_lines: 0,
         moved: Vec::new(),
     };
@@ -142,6 +143,7 @@ fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
         return Err(Error::Moved(work.moved));
     }
     work.feed.flush(txn)?;
+    work.identity.flush(txn)?;
     finish::end(txn, plan, started)
 }
 
@@ -150,6 +152,7 @@ struct Work<'a> {
     txn: &'a Txn,
     plan: &'a Plan,
     feed: FeedWriter,
+    identity: Entries,
     conflict_lines: u32,
     moved: Vec<(u32, usize)>,
 }

@@ -54,6 +54,16 @@ impl File {
         }
     }
 
+    /// Queues a write at once; the answer comes after its commit.
+    pub(crate) fn queue<T, F>(&self, write: F) -> impl Future<Output = Result<T, Error>> + use<T, F>
+    where
+        F: FnMut(&Txn) -> Result<T, Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let answer = self.writer.submit(write, false);
+        async move { answer.await.unwrap_or(Err(Error::Closed)) }
+    }
+
     pub(crate) async fn write<T, E, F>(&self, write: F) -> Result<T, E>
     where
         F: FnMut(&Txn) -> Result<T, E> + Send + 'static,

@@ -109,18 +109,31 @@ pub fn ensure_rules(
     txn.put(MATCH_RULES, key.bytes(), &rows::to_json(&have)?)
 }
 
-/// Adds (kind, value, record) entries in one sweep.
-pub fn add_all(
-    txn: &Txn,
-    org: OrgNo,
-    entity: EntityNo,
-    entries: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>, RecordId)>,
-) -> Result<(), Error> {
-    let mut keys: Vec<Key> = entries
-        .map(|(kind, value, id)| key(org, entity, kind.as_ref(), value.as_ref()).u64(id.0))
-        .collect();
-    keys.sort_unstable_by(|a, b| a.bytes().cmp(b.bytes()));
-    txn.put_sorted(IDENTITY, keys.iter().map(|key| (key.bytes(), [].as_slice())))
+/// Entries of new records, collected so that they go in sorted: in the order in which records come, every entry would be
+/// a search of its own.
+#[derive(Default)]
+pub struct Entries {
+    keys: Vec<Key>,
+}
+
+/// How many entries are held back at the most (about 100 bytes each).
+const ENTRIES_MAX: usize = 250_000;
+
+impl Entries {
+    pub fn push(&mut self, org: OrgNo, entity: EntityNo, kind: &str, value: &str, id: RecordId) {
+        self.keys.push(key(org, entity, kind, value).u64(id.0));
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.keys.len() >= ENTRIES_MAX
+    }
+
+    /// Writes what was collected. To be called before the transaction ends.
+    pub fn flush(&mut self, txn: &Txn) -> Result<(), Error> {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.sort_unstable_by(|a, b| a.bytes().cmp(b.bytes()));
+        txn.put_sorted(IDENTITY, keys.iter().map(|key| (key.bytes(), [].as_slice())))
+    }
 }
 
 pub(crate) fn add_record(txn: &Txn, org: OrgNo, record: &Record) -> Result<(), Error> {

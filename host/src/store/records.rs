@@ -39,12 +39,13 @@ enum ByRow {
 }
 
 /// A record that a run creates: everything but its id and the id of its run, with the values already encoded.
-pub struct NewRecord {
+pub struct NewRecord<'a> {
     pub status: RecordStatus,
     /// From [`encode_values`], as many as the shape has names.
-    pub values: Vec<u8>,
-    pub links: Vec<LinkRef>,
-    pub aliases: Vec<(String, String)>,
+    pub values: &'a [u8],
+    pub connection: ConnectionId,
+    pub external_id: &'a str,
+    pub aliases: &'a [(String, String)],
 }
 
 /// One change of a record: a row of its timeline, and its before-image.
@@ -198,7 +199,7 @@ pub fn create_all(
     org: OrgNo,
     entity: EntityNo,
     shape: u32,
-    new: &[NewRecord],
+    new: &[NewRecord<'_>],
     at: i64,
     run: RunId,
 ) -> Result<Vec<RecordId>, Error> {
@@ -214,19 +215,32 @@ pub fn create_all(
     Ok(ids)
 }
 
-fn encode_new(shape: u32, new: &NewRecord, at: i64, run: RunId) -> Result<Vec<u8>, Error> {
-    let head = Head {
+/// [`Head`] of a new record, borrowed: the same bytes without a copy of each text.
+#[derive(Serialize)]
+struct NewHead<'a> {
+    status: RecordStatus,
+    version: u64,
+    shape: u32,
+    created: MetaRow,
+    field_meta: &'a [(u16, MetaRow)],
+    links: &'a [(u32, &'a str)],
+    aliases: &'a [(String, String)],
+    synced_at: Option<i64>,
+}
+
+fn encode_new(shape: u32, new: &NewRecord<'_>, at: i64, run: RunId) -> Result<Vec<u8>, Error> {
+    let head = NewHead {
         status: new.status,
         version: 1,
         shape,
         created: MetaRow { at, by: ByRow::Run(run.0) },
-        field_meta: Vec::new(),
-        links: new.links.iter().map(|l| (l.connection.0, l.external_id.clone())).collect(),
-        aliases: new.aliases.clone(),
+        field_meta: &[],
+        links: &[(new.connection.0, new.external_id)],
+        aliases: new.aliases,
         synced_at: Some(at),
     };
     let mut row = rows::to_binary(&head)?;
-    row.extend_from_slice(&new.values);
+    row.extend_from_slice(new.values);
     Ok(row)
 }
 

@@ -9,20 +9,21 @@ use crate::model::RunId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Writes pages and the position behind them in one commit.
+/// Queues pages and the position behind them for one commit, in the order of the calls; the answer comes when they are
+/// durable.
 pub fn append<P: Serialize>(
     store: &Store,
     run: RunId,
     pages: Vec<(u32, Vec<u8>)>,
     position: &P,
-) -> Result<(), Error> {
+) -> Result<impl Future<Output = Result<(), Error>> + Send + use<P>, Error> {
     let position = rows::to_json(position)?;
-    store.staging_file().write_blocking(move |txn: &Txn| {
+    Ok(store.staging_file().queue(move |txn: &Txn| {
         for (page, bytes) in &pages {
             txn.put(STAGED_PAGES, Key::new().u64(run.0).u32(*page).bytes(), bytes)?;
         }
         txn.put(STAGED_CURSORS, Key::new().u64(run.0).bytes(), &position)
-    })
+    }))
 }
 
 pub fn page(store: &Store, run: RunId, page: u32) -> Result<Option<Vec<u8>>, Error> {

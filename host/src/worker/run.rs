@@ -220,7 +220,8 @@ fn adopt_kept_plan(deps: &Deps, run: &Run, setup: &Arc<Setup>) -> Result<Outcome
     drop(snapshot);
     stage.position.starts = vec![0];
     stage.position.next_page = run.pages;
-    staging::append(&deps.store, run.id, pages, &stage.position)?;
+    let written = staging::append(&deps.store, run.id, pages, &stage.position)?;
+    tokio::runtime::Handle::current().block_on(written)?;
     let read = resume::read(deps, run.id, entity, 0..run.pages)?;
     let outcome = EntityOutcome { listed: None, ..entity_outcome(deps, entity, &read, &stage, 0)? };
     let sound = run.listing_complete.unwrap_or(true);

@@ -7,6 +7,7 @@ use crate::model::plan::PlanPage;
 use crate::store::{self, Store, staging};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -53,8 +54,14 @@ pub(super) struct Stage {
     since: Option<Instant>,
     records_max: u64,
     wait_max: Duration,
-    writing: Option<JoinHandle<Result<(), store::Error>>>,
+    /// Handed to the writer and not yet durable, oldest first.
+    writing: VecDeque<Write>,
 }
+
+type Write = JoinHandle<Result<(), store::Error>>;
+
+/// How many writes may be on their way. The writer makes one commit of those that wait.
+const WRITES_MAX: usize = 8;
 
 impl Stage {
     pub(super) fn new(deps: &Deps, run: RunId, position: Position) -> Stage {
@@ -67,7 +74,7 @@ impl Stage {
             since: None,
             records_max: deps.options.stage_flush_records,
             wait_max: deps.options.stage_flush,
-            writing: None,
+            writing: VecDeque::new(),
         }
     }
 
@@ -88,25 +95,28 @@ impl Stage {
         self.since.map(|since| self.wait_max.saturating_sub(since.elapsed()))
     }
 
-    /// Starts writing what waits; the write before it is finished then.
+    /// Hands what waits to the writer; waits itself only where too much is on its way.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        self.settle().await?;
         self.since = None;
         self.waiting_records = 0;
         let pages = std::mem::take(&mut self.waiting);
-        let (store, run, position) = (self.store.clone(), self.run, self.position.clone());
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            staging::append(&store, run, pages, &position)
-        }));
-        Ok(())
+        let write = staging::append(&self.store, self.run, pages, &self.position)?;
+        self.writing.push_back(tokio::spawn(write));
+        self.settle_to(WRITES_MAX).await
     }
 
     /// Waits until everything handed to [`Stage::flush`] is durable.
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
-        match self.writing.take() {
-            Some(writing) => Ok(writing.await.map_err(Failure::panicked)??),
-            None => Ok(()),
+        self.settle_to(0).await
+    }
+
+    async fn settle_to(&mut self, count_max: usize) -> Result<(), Failure> {
+        while self.writing.len() > count_max {
+            if let Some(write) = self.writing.pop_front() {
+                write.await.map_err(Failure::panicked)??;
+            }
         }
+        Ok(())
     }
 
     /// Replaces pages that were planned again.
