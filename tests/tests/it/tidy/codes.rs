@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What a code with a dot begins with. (Sections of the configuration, such as `limits`, are none of these.)
 const AREAS: &[&str] = &[
+    "body",
     "connection",
     "connector",
     "entity",
