@@ -15,7 +15,6 @@ pub mod credentials;
 pub mod demo;
 pub mod detect;
 pub mod egress;
-pub mod error;
 pub mod mapping;
 pub mod model;
 pub mod normalize;

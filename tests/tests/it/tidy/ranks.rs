@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 const RANKS: &[(&str, u32)] = &[
     ("model", 0),
     ("clock", 0),
-    ("error", 0),
     ("normalize", 10),
     ("brake", 10),
     ("backoff", 10),
