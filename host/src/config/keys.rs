@@ -175,7 +175,7 @@ const GIB: u64 = 1 << 30;
 #[rustfmt::skip] // One row per key reads as the table that it is.
 pub static KEYS: &[Key] = &[
     text("server.listen", set_listen, |c| c.server.listen.to_string(), "Address and port to listen on; port 0 takes a free one"),
-    text("server.publicUrl", set_public_url, |c| c.server.public_url.as_ref().map(Url::to_string).unwrap_or_default(), "Address by which others reach this server; the listen address if unset"),
+    text("server.publicUrl", set_public_url, |c| c.server.public_url.as_ref().map(Url::to_string).unwrap_or_default(), "Address by which others reach this server; nothing uses it yet"),
     Key { name: "egress.allowPrivate", help: "Private or loopback targets that connectors may reach, as `host:port` or CIDR", secret: false,
         access: Access::List { at: |c| &mut c.egress.allow_private, item: check_target } },
     text("log.level", set_log_level, |c| c.log.level.as_str().to_owned(), "Least severe lines that are written: `error`, `warn`, `info`, `debug` or `trace`"),
@@ -234,9 +234,6 @@ pub static KEYS: &[Key] = &[
     number("limits.pluginStderrBytesMax", |c| &mut c.limits.plugin_stderr_bytes_max, 0, MIB, "End of a plugin's standard error that is kept, in bytes"),
 
     number("limits.requestBodyBytesMax", |c| &mut c.limits.request_body_bytes_max, 1_024, GIB, "Body of an API request, in bytes"),
-    number("limits.apiRequestSecondsMax", |c| &mut c.limits.api_request_seconds_max, 1, 600, "One API request, in seconds"),
-    number("limits.apiConnectionsMax", |c| &mut c.limits.api_connections_max, 1, 100_000, "Open connections to the API"),
-    number("limits.idempotencyHours", |c| &mut c.limits.idempotency_hours, 1, 720, "How long an `Idempotency-Key` is remembered, in hours"),
 
     text("cli.server", set_cli_server, |c| c.cli.server.clone(), "Server that the command line talks to"),
     Key { name: "cli.token", help: "API token of the command line", secret: true,

@@ -161,9 +161,6 @@ pub struct Limits {
     pub plugin_stderr_bytes_max: u64,
 
     pub request_body_bytes_max: u64,
-    pub api_request_seconds_max: u64,
-    pub api_connections_max: u64,
-    pub idempotency_hours: u64,
 }
 
 impl Default for Server {
@@ -238,9 +235,6 @@ impl Default for Limits {
             plugin_stderr_bytes_max: 8 * KIB,
 
             request_body_bytes_max: MIB,
-            api_request_seconds_max: 30,
-            api_connections_max: 1_024,
-            idempotency_hours: 24,
         }
     }
 }

@@ -93,7 +93,7 @@ impl File {
     }
 }
 
-/// Creates what is missing and checks the schema. A file that needs neither is not written.
+/// Checks the schema and creates what is missing, in one transaction: a file that is refused keeps what it holds.
 fn prepare(database: &Database, tables: &[Table], migrate: Option<Migrate>) -> Result<(), Error> {
     let storage = |error: &dyn std::fmt::Display| Error::Storage(error.to_string());
     let txn = database.begin_write().map_err(|error| storage(&error))?;
