@@ -31,6 +31,55 @@ pub trait Fetch: Connector {
     fn by_ids(context: &Context<Self::Config>, entity: &str, ids: &[String]) -> Result<Page>;
 }
 
+/// A connector that understands the remote's webhooks.
+pub trait Webhook: Connector {
+    /// What a delivery says; the host has verified its signature. Pure: no request works here. Kinds and entities that
+    /// the connector does not know are left out; an error means that nothing of the delivery can be read.
+    fn parse(delivery: &Delivery<Self::Config>) -> Result<Vec<Event>>;
+}
+
+/// A delivery of the remote's webhook.
+#[derive(Debug, Clone, Default)]
+pub struct Delivery<C> {
+    pub config: C,
+    /// Names in lower case. Only what the signature covers can be believed, and most schemes cover the body alone.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl<C> Delivery<C> {
+    /// The first header of this name, in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Something that happened to a record over there: a hint to look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Event {
+    /// The remote's id of the organization; `None` where the delivery names none.
+    pub organization: Option<String>,
+    pub entity: String,
+    pub id: String,
+    pub kind: EventKind,
+    /// Tells this event from others; only if the signature covers it.
+    pub event_id: Option<String>,
+}
+
+/// What happened to a record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum EventKind {
+    Created,
+    #[default]
+    Updated,
+    Deleted,
+    /// It became part of the record with this id.
+    Merged {
+        into: String,
+    },
+}
+
 /// The same for every call of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Context<C> {

@@ -88,10 +88,86 @@ pub enum Auth {
     Basic,
     Bearer,
     #[serde(rename = "oauth2")]
-    OAuth2 {
-        scopes: &'static [&'static str],
-    },
+    OAuth2(OAuth),
     None,
+}
+
+/// How the remote does OAuth 2. Addresses may begin with an endpoint in braces, such as `{baseUrl}/oauth/token`; an
+/// operator can set each of them as an endpoint of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuth {
+    pub scopes: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorize_url: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoke_url: Option<&'static str>,
+    /// The `iss` that the remote adds to its answers (RFC 9207). Leave it out where it adds none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<&'static str>,
+    /// Whether requests carry a code challenge; false only for a remote that cannot read one.
+    #[serde(skip_serializing_if = "is_true")]
+    pub pkce: bool,
+    #[serde(skip_serializing_if = "ClientAuth::is_default")]
+    pub client_auth: ClientAuth,
+    /// The parameter of the callback that names the organization, such as `realmId`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_parameter: Option<&'static str>,
+    /// Further parameters of the authorization request, such as `("access_type", "offline")`.
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "as_object")]
+    pub authorize_parameters: &'static [(&'static str, &'static str)],
+}
+
+impl OAuth {
+    /// What most remotes do: PKCE, and HTTP Basic for the client. Constant, so that a manifest can lay over it.
+    pub const DEFAULT: Self = Self {
+        scopes: &[],
+        authorize_url: None,
+        token_url: None,
+        revoke_url: None,
+        issuer: None,
+        pkce: true,
+        client_auth: ClientAuth::Basic,
+        organization_parameter: None,
+        authorize_parameters: &[],
+    };
+}
+
+impl Default for OAuth {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// How the client proves itself to the token endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// `client_secret_basic`
+    #[default]
+    Basic,
+    /// `client_secret_post`
+    Post,
+}
+
+impl ClientAuth {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+fn as_object<S: serde::Serializer>(
+    pairs: &&'static [(&'static str, &'static str)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().copied())
 }
 
 impl Auth {
@@ -206,6 +282,7 @@ pub struct EntityTemplate {
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldMapping {
+    /// Empty for a field that its transforms compute.
     pub source: &'static str,
     pub target: &'static str,
     #[serde(rename = "type")]
@@ -222,8 +299,12 @@ pub enum OnError {
     /// The record goes to quarantine.
     #[default]
     Fail,
-    /// The field is left out with a warning.
+    /// The field is left out with a warning: the record keeps the value that it has.
     Skip,
+    /// The value is kept as it came, with a warning.
+    Keep,
+    /// This text takes its place, with a warning.
+    Default(&'static str),
 }
 
 /// A step on a value's way from the remote to the record.
@@ -249,6 +330,77 @@ pub enum Transform {
         with: Vec<&'static str>,
         sep: &'static str,
     },
+    /// Capitals at the beginning of words, unless the text has both cases already.
+    Title,
+    StripHtml,
+    /// The first match of a regular expression, or of one of its groups.
+    Regex {
+        pattern: &'static str,
+        group: usize,
+    },
+    /// `street`, `town`, `region` or `postcode` of an address in one line.
+    AddressPart(&'static str),
+    /// `male`, `female`, `other`.
+    Gender,
+    /// The two letters of ISO 3166.
+    Country,
+    /// Refuses what is no e-mail address.
+    Email,
+    /// E.164, for numbers without a country code in this region.
+    Phone {
+        region: &'static str,
+    },
+    /// A date written in this `strptime` form.
+    ParseDateAs(&'static str),
+    /// A date in this `strftime` form.
+    FormatDate(&'static str),
+    /// The day of an instant in this zone.
+    DateInZone(&'static str),
+    ParseInstant {
+        format: &'static str,
+        zone: &'static str,
+    },
+    /// `decimal` is `.` or `,`.
+    ParseDecimal {
+        decimal: &'static str,
+    },
+    ParseInteger,
+    /// Empty lists stand for the usual words.
+    ParseBoolean {
+        #[serde(rename = "true")]
+        yes: Vec<&'static str>,
+        #[serde(rename = "false")]
+        no: Vec<&'static str>,
+    },
+    /// `mode` is `halfUp`, `halfEven`, `down` or `up`.
+    Round {
+        places: u32,
+        mode: &'static str,
+    },
+    Split {
+        sep: &'static str,
+    },
+    Join {
+        sep: &'static str,
+    },
+    /// The first item of a list that is not blank.
+    First,
+    /// The value at a JSON pointer.
+    Pointer(&'static str),
+    /// Maps each item of a list.
+    Each {
+        fields: Vec<ItemMapping>,
+    },
+}
+
+/// One member of a mapped item.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemMapping {
+    /// A member of the item, or a JSON pointer into it.
+    pub source: &'static str,
+    pub target: &'static str,
+    pub transforms: Vec<Transform>,
 }
 
 /// Which values of a source field mean active or inactive; any other keeps the record's status.
@@ -260,11 +412,15 @@ pub struct StatusMapping {
     pub inactive: Vec<&'static str>,
 }
 
-/// How deliveries are signed by default.
+/// How deliveries are signed by default. A connector that says so exports `webhook`.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Webhook {
+    /// One of the host's schemes (`standard`, `github`, ...), or the name of `signature`.
     pub scheme: &'static str,
+    /// A scheme of the connector's own; its members are in `docs/plugin-manifest.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Json>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]

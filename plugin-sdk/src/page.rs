@@ -1,12 +1,15 @@
 //! Pages of records: field names once, then rows of values by position.
 
+use crate::rows::Rows;
+use crate::value::Cell;
 use crate::{Error, Result, Value};
+use std::borrow::Cow;
 
 /// One page of a listing, as [`PageBuilder::build`] makes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
+    pub(crate) rows: Rows,
     pub fields: Vec<String>,
-    pub rows: Vec<Row>,
     /// Where the next page begins; `None` ends the listing. At most 4 KiB.
     pub next: Option<String>,
     /// A resumable token of the remote, kept only when the run commits.
@@ -14,6 +17,28 @@ pub struct Page {
     /// How many records the remote claims in all.
     pub total: Option<u64>,
     pub rejects: Vec<Reject>,
+}
+
+impl Page {
+    /// The rows, unpacked: for tests, and for the rare page that is changed after it was built.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        self.rows.unpack(self.fields.len())
+    }
+
+    /// Replaces the rows. Fails unless each has a value for each field.
+    pub fn set_rows(&mut self, rows: Vec<Row>) -> Result<()> {
+        let mut builder = PageBuilder { page: Page { rows: Rows::default(), ..self.clone() } };
+        for row in rows {
+            let mut new = builder.row(row.id).updated_at(row.updated_at).version(row.version);
+            for (kind, value) in row.aliases {
+                new = new.alias(kind, value);
+            }
+            new.deleted(row.deleted).values(row.values)?;
+        }
+        *self = builder.build();
+        Ok(())
+    }
 }
 
 /// One record.
@@ -57,7 +82,7 @@ impl Reject {
 /// page.row("GAA-001").alias("membershipNumber", "123-45678-901").values(vec!["Aoife".into(), Value::Null])?;
 /// page.reject(None, "the record has no memberId", "{}");
 /// let page = page.next("2".to_owned()).build();
-/// assert_eq!(page.rows.len(), 1);
+/// assert_eq!(page.rows().len(), 1);
 /// # Ok::<(), syncline_plugin_sdk::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -73,9 +98,16 @@ impl PageBuilder {
         Self { page: Page { fields, ..Page::default() } }
     }
 
-    /// Begins a row; [`RowBuilder::values`] ends it.
-    pub fn row(&mut self, id: impl Into<String>) -> RowBuilder<'_> {
-        RowBuilder { page: &mut self.page, row: Row { id: id.into(), ..Row::default() } }
+    /// Begins a row; [`RowBuilder::values`] or [`RowBuilder::cells`] ends it.
+    pub fn row<'a>(&mut self, id: impl Into<Cow<'a, str>>) -> RowBuilder<'_, 'a> {
+        RowBuilder {
+            page: &mut self.page,
+            id: id.into(),
+            updated_at: None,
+            version: None,
+            deleted: false,
+            aliases: Vec::new(),
+        }
     }
 
     /// Sets a record aside that could not be read. `raw` is cut to [`Reject::RAW_BYTES_MAX`].
@@ -118,50 +150,64 @@ impl PageBuilder {
 }
 
 /// A row that is being built.
-#[must_use = "a row is added by `values`"]
 #[derive(Debug)]
-pub struct RowBuilder<'a> {
-    page: &'a mut Page,
-    row: Row,
+#[must_use = "a row is added by `values` or `cells`"]
+pub struct RowBuilder<'p, 'a> {
+    page: &'p mut Page,
+    id: Cow<'a, str>,
+    updated_at: Option<Cow<'a, str>>,
+    version: Option<Cow<'a, str>>,
+    deleted: bool,
+    aliases: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-impl RowBuilder<'_> {
-    /// Another id under which a local record may know this one.
-    pub fn alias(mut self, kind: impl Into<String>, value: impl Into<String>) -> Self {
-        self.row.aliases.push((kind.into(), value.into()));
+impl<'a> RowBuilder<'_, 'a> {
+    /// Another id under which a local record may know this one; the first alias that finds a record wins.
+    pub fn alias(mut self, kind: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Self {
+        self.aliases.push((kind.into(), value.into()));
         self
     }
 
     /// When the remote changed it last, RFC 3339.
-    pub fn updated_at(mut self, instant: impl Into<Option<String>>) -> Self {
-        self.row.updated_at = instant.into();
+    pub fn updated_at(mut self, instant: Option<impl Into<Cow<'a, str>>>) -> Self {
+        self.updated_at = instant.map(Into::into);
         self
     }
 
     /// The remote's version of it.
-    pub fn version(mut self, version: impl Into<Option<String>>) -> Self {
-        self.row.version = version.into();
+    pub fn version(mut self, version: Option<impl Into<Cow<'a, str>>>) -> Self {
+        self.version = version.map(Into::into);
         self
     }
 
     /// Whether the remote says that it is gone.
     pub fn deleted(mut self, deleted: bool) -> Self {
-        self.row.deleted = deleted;
+        self.deleted = deleted;
         self
     }
 
     /// Ends the row with its values, in the order of the page's fields. Fails unless there is one for each field.
-    pub fn values(mut self, values: Vec<Value>) -> Result<()> {
-        let expected = self.page.fields.len();
-        if values.len() != expected {
+    pub fn values(self, values: Vec<Value>) -> Result<()> {
+        self.cells(values.iter().map(Cell::from))
+    }
+
+    /// As [`values`](Self::values), from values that are borrowed: a long listing then copies each text once.
+    pub fn cells<'v>(self, cells: impl ExactSizeIterator<Item = Cell<'v>>) -> Result<()> {
+        let (found, expected) = (cells.len(), self.page.fields.len());
+        if found != expected {
             return Err(Error::Other(format!(
-                "row {:?} has {} values for {expected} fields",
-                self.row.id,
-                values.len()
+                "row {:?} has {found} values for {expected} fields",
+                self.id
             )));
         }
-        self.row.values = values;
-        self.page.rows.push(self.row);
+        let rows = &mut self.page.rows;
+        rows.make_room_for(&self.aliases, expected);
+        rows.push(Cell::Text(&self.id));
+        rows.push(self.updated_at.as_deref().map_or(Cell::Absent, Cell::Text));
+        rows.push(self.version.as_deref().map_or(Cell::Absent, Cell::Text));
+        rows.push(Cell::Boolean(self.deleted));
+        rows.push_aliases(&self.aliases);
+        cells.for_each(|cell| rows.push(cell));
         Ok(())
     }
 }

@@ -37,6 +37,31 @@ impl Value {
     }
 }
 
+/// A [`Value`] that borrows its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cell<'a> {
+    #[default]
+    Absent,
+    Null,
+    Text(&'a str),
+    Boolean(bool),
+    Integer(i64),
+    Json(&'a str),
+}
+
+impl<'a> From<&'a Value> for Cell<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Absent => Self::Absent,
+            Value::Null => Self::Null,
+            Value::Text(text) => Self::Text(text),
+            Value::Boolean(boolean) => Self::Boolean(*boolean),
+            Value::Integer(integer) => Self::Integer(*integer),
+            Value::Json(json) => Self::Json(json),
+        }
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())

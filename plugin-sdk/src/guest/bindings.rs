@@ -28,6 +28,18 @@ pub mod fetch {
     });
 }
 
+pub mod webhook {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "webhook-ability",
+        pub_export_macro: true,
+        export_macro_name: "export_webhook_world",
+        default_bindings_module: "::syncline_plugin_sdk::guest::webhook",
+        runtime_path: "::syncline_plugin_sdk::guest::rt",
+        with: { "syncline:plugin/types@0.1.0": crate::guest::connector::syncline::plugin::types },
+    });
+}
+
 pub mod strategy {
     wit_bindgen::generate!({
         path: "../wit",

@@ -2,10 +2,12 @@
 
 use super::connector::syncline::plugin::{http as wire_http, types as wire};
 use super::strategy::exports::syncline::plugin::resolve;
+use super::webhook::exports::syncline::plugin::webhook as hook;
 use crate::http::{Failure, Request, Response};
+use crate::rows::Rows;
 use crate::{
-    Author, Choice, ConfigIssue, Conflict, Decision, Error, Page, Reject, Row, Side, SourceOfTruth,
-    Value,
+    Author, Choice, ConfigIssue, Conflict, Decision, Error, Event, EventKind, Page, Reject, Side,
+    SourceOfTruth, Value,
 };
 
 impl From<Value> for wire::Value {
@@ -58,9 +60,12 @@ impl From<ConfigIssue> for wire::ConfigIssue {
 
 impl From<Page> for wire::Page {
     fn from(page: Page) -> Self {
+        let Rows { alias_kinds, cells, texts } = page.rows;
         Self {
             fields: page.fields,
-            rows: page.rows.into_iter().map(Into::into).collect(),
+            alias_kinds,
+            cells,
+            texts,
             next: page.next,
             checkpoint: page.checkpoint,
             total: page.total,
@@ -69,22 +74,22 @@ impl From<Page> for wire::Page {
     }
 }
 
-impl From<Row> for wire::Row {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            aliases: row.aliases,
-            updated_at: row.updated_at,
-            version: row.version,
-            deleted: row.deleted,
-            values: row.values.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
 impl From<Reject> for wire::Reject {
     fn from(Reject { id, reason, raw }: Reject) -> Self {
         Self { id, reason, raw }
+    }
+}
+
+impl From<Event> for hook::Event {
+    fn from(event: Event) -> Self {
+        let Event { organization, entity, id, kind, event_id } = event;
+        let (kind, merged_into) = match kind {
+            EventKind::Created => ("created", None),
+            EventKind::Updated => ("updated", None),
+            EventKind::Deleted => ("deleted", None),
+            EventKind::Merged { into } => ("merged", Some(into)),
+        };
+        Self { organization, entity, id, kind: kind.to_owned(), event_id, merged_into }
     }
 }
 

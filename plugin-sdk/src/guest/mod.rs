@@ -8,14 +8,16 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-pub use bindings::{connector, fetch, strategy};
+pub use bindings::{connector, fetch, strategy, webhook};
 use connector::exports::syncline::plugin::{connector_info, pull};
 use connector::syncline::plugin::types as wire;
 use strategy::exports::syncline::plugin::{resolve, strategy_info};
+use webhook::exports::syncline::plugin::webhook as hook;
 pub use wit_bindgen::rt;
 
 use crate::{
-    Connector, Context, Error, Fetch, Filters, Mode, PageRequest, Strategy, http, manifest,
+    Connector, Context, Delivery, Error, Fetch, Filters, Mode, PageRequest, Strategy, Webhook,
+    http, manifest,
 };
 
 /// What the generated exports call: translates for the plugin `T`.
@@ -62,6 +64,17 @@ impl<T: Fetch> fetch::exports::syncline::plugin::fetch::Guest for Guest<T> {
     }
 }
 
+impl<T: Webhook> hook::Guest for Guest<T> {
+    fn parse(delivery: hook::Delivery) -> Result<Vec<hook::Event>, wire::Error> {
+        let delivery = Delivery {
+            config: config_of(&delivery.config)?,
+            headers: delivery.headers,
+            body: delivery.body,
+        };
+        Ok(T::parse(&delivery)?.into_iter().map(Into::into).collect())
+    }
+}
+
 impl<T: Strategy> strategy_info::Guest for Guest<T> {
     fn describe() -> wire::Descriptor {
         wire::Descriptor { manifest: manifest::Manifest::Strategy(T::manifest()).to_json() }
@@ -83,16 +96,18 @@ pub(crate) fn prefetch(request: http::Request) {
 }
 
 fn context_of<C: DeserializeOwned>(context: wire::Context) -> Result<Context<C>, Error> {
-    let config = if context.config.trim().is_empty() { "{}" } else { &context.config };
-    let config =
-        serde_json::from_str(config).map_err(|error| Error::config("", error.to_string()))?;
     Ok(Context {
-        config,
+        config: config_of(&context.config)?,
         endpoints: context.endpoints.into_iter().collect(),
         organization: context.organization,
         started_at: context.started_at,
         extras: context.extras.into_iter().collect(),
     })
+}
+
+fn config_of<C: DeserializeOwned>(config: &str) -> Result<C, Error> {
+    let config = if config.trim().is_empty() { "{}" } else { config };
+    serde_json::from_str(config).map_err(|error| Error::config("", error.to_string()))
 }
 
 fn filters_of(filters: Option<&str>) -> Result<Filters, Error> {

@@ -69,7 +69,7 @@ pub(crate) fn add(record: &Record<'_>, header: &Header, page: &mut PageBuilder) 
         row.value(Column::IrishLastName),
         row.value(Column::MembershipType),
     ];
-    let mut builder = page.row(id).updated_at(row.text(Column::UpdatedAt).map(str::to_owned));
+    let mut builder = page.row(id).updated_at(row.text(Column::UpdatedAt));
     if let Some(number) = number {
         builder = builder.alias(MEMBERSHIP_NUMBER_KIND, number);
     }

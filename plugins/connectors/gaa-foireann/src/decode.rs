@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 use syncline_plugin_sdk::{Error, PageBuilder, Result};
 
@@ -24,8 +24,8 @@ pub(crate) struct Listing {
 
 /// What a detail answer holds.
 #[derive(Debug)]
-pub(crate) enum Found {
-    Row(Member),
+pub(crate) enum Found<'de> {
+    Row(Member<'de>),
     Reject { reason: String, raw: String },
 }
 
@@ -50,15 +50,7 @@ pub(crate) fn listing(text: &str, plan: &Plan, config: &Config) -> Result<Listin
     }
     let total = count_of(&sink.total, &config.total_pointer)?;
     let more = flag_of(&sink.more, &config.more_pointer)?;
-    let mut page = PageBuilder::new(&plan.fields());
-    let mut rejects = Vec::new();
-    let count = sink.members.len();
-    for (index, member) in sink.members.into_iter().enumerate() {
-        match member {
-            Ok(member) => member.add_to(&mut page)?,
-            Err(malformed) => rejects.push((index, malformed)),
-        }
-    }
+    let Sink { mut page, rejects, count, .. } = sink;
     if !rejects.is_empty() {
         let raws: Vec<&RawValue> = serde_json::from_str(raw_at(text, pointer)?)?;
         for (index, Malformed { id, reason }) in rejects {
@@ -69,11 +61,11 @@ pub(crate) fn listing(text: &str, plan: &Plan, config: &Config) -> Result<Listin
     Ok(Listing { page, count, total, more })
 }
 
-pub(crate) fn detail(text: &str, plan: &Plan, config: &Config) -> Result<Found> {
+pub(crate) fn detail<'a>(text: &'a str, plan: &Plan, config: &Config) -> Result<Found<'a>> {
     let mut sink = Sink::new(plan, false);
     let pointer = &config.detail_pointer;
     read(text, &[(pointer, Target::Records)], &mut sink)?;
-    match sink.members.pop() {
+    match sink.single {
         None => Err(Error::BadResponse(format!("there is no record at `{pointer}`"))),
         Some(Ok(member)) => Ok(Found::Row(member)),
         Some(Err(Malformed { reason, .. })) => {
@@ -98,32 +90,40 @@ enum Seen {
 }
 
 /// Where the parts of an answer are gathered.
-struct Sink<'a> {
+struct Sink<'a, 'de> {
     plan: &'a Plan,
     guesses: Vec<usize>,
     /// Whether the records are a list, or a single one.
     list: bool,
     seen: Seen,
-    members: Vec<Result<Member, Malformed>>,
+    page: PageBuilder,
+    /// How many records the list held so far.
+    count: usize,
+    /// By their place in the list.
+    rejects: Vec<(usize, Malformed)>,
+    single: Option<Result<Member<'de>, Malformed>>,
     total: serde_json::Value,
     more: serde_json::Value,
 }
 
-impl<'a> Sink<'a> {
+impl<'a> Sink<'a, '_> {
     fn new(plan: &'a Plan, list: bool) -> Self {
         Self {
             plan,
             guesses: Vec::new(),
             list,
             seen: Seen::Never,
-            members: Vec::new(),
+            page: PageBuilder::new(&plan.fields()),
+            count: 0,
+            rejects: Vec::new(),
+            single: None,
             total: serde_json::Value::Null,
             more: serde_json::Value::Null,
         }
     }
 }
 
-fn read(text: &str, targets: &[(&str, Target)], sink: &mut Sink<'_>) -> Result<()> {
+fn read<'a>(text: &'a str, targets: &[(&str, Target)], sink: &mut Sink<'_, 'a>) -> Result<()> {
     let targets: Vec<(Vec<Cow<'_, str>>, Target)> =
         targets.iter().map(|(pointer, target)| (json::pointer_tokens(pointer), *target)).collect();
     let paths = targets.iter().map(|(tokens, target)| (tokens.as_slice(), *target)).collect();
@@ -133,13 +133,13 @@ fn read(text: &str, targets: &[(&str, Target)], sink: &mut Sink<'_>) -> Result<(
 }
 
 /// Reads one JSON value on the way to the targets.
-struct Walk<'a, 'b> {
+struct Walk<'a, 'b, 'de> {
     /// What is left of the way to each target.
     paths: Vec<(&'a [Cow<'a, str>], Target)>,
-    sink: &'a mut Sink<'b>,
+    sink: &'a mut Sink<'b, 'de>,
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_, 'de> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -159,16 +159,16 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
             Some(Target::Records) if sink.list => Any(ReadList(sink)).deserialize(deserializer),
             Some(Target::Records) => {
                 let member = ReadMember { plan: sink.plan, guesses: &mut sink.guesses };
-                Any(member).deserialize(deserializer).map(|member| sink.members.push(member))
+                Any(member).deserialize(deserializer).map(|member| sink.single = Some(member))
             }
         }
     }
 }
 
-impl<'de> Take<'de> for Walk<'_, '_> {
+impl<'de> Take<'de> for Walk<'_, '_, 'de> {
     type Out = ();
 
-    fn scalar(self, _: Scalar<'_>) {}
+    fn scalar(self, _: Scalar<'de>) {}
 
     fn seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
         json::drain_seq(seq)
@@ -190,12 +190,12 @@ impl<'de> Take<'de> for Walk<'_, '_> {
     }
 }
 
-struct ReadList<'a, 'b>(&'a mut Sink<'b>);
+struct ReadList<'a, 'b, 'de>(&'a mut Sink<'b, 'de>);
 
-impl<'de> Take<'de> for ReadList<'_, '_> {
+impl<'de> Take<'de> for ReadList<'_, '_, 'de> {
     type Out = ();
 
-    fn scalar(self, _: Scalar<'_>) {
+    fn scalar(self, _: Scalar<'de>) {
         self.0.seen = Seen::OtherShape;
     }
 
@@ -205,7 +205,11 @@ impl<'de> Take<'de> for ReadList<'_, '_> {
         while let Some(member) =
             seq.next_element_seed(Any(ReadMember { plan: sink.plan, guesses: &mut sink.guesses }))?
         {
-            sink.members.push(member);
+            match member {
+                Ok(member) => member.add_to(&mut sink.page).map_err(A::Error::custom)?,
+                Err(malformed) => sink.rejects.push((sink.count, malformed)),
+            }
+            sink.count += 1;
         }
         Ok(())
     }

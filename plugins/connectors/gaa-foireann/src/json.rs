@@ -6,21 +6,22 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// A JSON value that is neither object nor array.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Scalar<'a> {
+#[derive(Debug, Clone)]
+pub(crate) enum Scalar<'de> {
     Null,
     Boolean(bool),
     Integer(i64),
     Unsigned(u64),
     Float(f64),
-    Text(&'a str),
+    /// Borrowed from the answer unless it was written with escapes.
+    Text(Cow<'de, str>),
 }
 
 /// Takes whatever JSON value comes next.
 pub(crate) trait Take<'de>: Sized {
     type Out;
 
-    fn scalar(self, scalar: Scalar<'_>) -> Self::Out;
+    fn scalar(self, scalar: Scalar<'de>) -> Self::Out;
     fn seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Out, A::Error>;
     fn map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Out, A::Error>;
 }
@@ -64,7 +65,11 @@ impl<'de, T: Take<'de>> Visitor<'de> for Any<T> {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<T::Out, E> {
-        Ok(self.0.scalar(Scalar::Text(value)))
+        Ok(self.0.scalar(Scalar::Text(Cow::Owned(value.to_owned()))))
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<T::Out, E> {
+        Ok(self.0.scalar(Scalar::Text(Cow::Borrowed(value))))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<T::Out, A::Error> {

@@ -8,6 +8,7 @@
 mod answer;
 mod config;
 mod decode;
+mod hook;
 mod json;
 mod manifest;
 mod record;
@@ -19,8 +20,8 @@ mod tests;
 
 use syncline_plugin_sdk::http::{self, Request};
 use syncline_plugin_sdk::{
-    Connector, ConnectorManifest, Context, Error, Fetch, Mode, Page, PageBuilder, PageRequest,
-    Result, Value,
+    Connector, ConnectorManifest, Context, Delivery, Error, Event, Fetch, Mode, Page, PageBuilder,
+    PageRequest, Result, Value, Webhook,
 };
 
 use crate::answer::Subject;
@@ -95,7 +96,13 @@ impl Fetch for GaaFoireann {
     }
 }
 
-syncline_plugin_sdk::export_connector!(GaaFoireann with fetch);
+impl Webhook for GaaFoireann {
+    fn parse(delivery: &Delivery<Config>) -> Result<Vec<Event>> {
+        hook::events(&delivery.body)
+    }
+}
+
+syncline_plugin_sdk::export_connector!(GaaFoireann with fetch, webhook);
 
 /// Where in the listing a page is. The limit travels with the page number, because the number means nothing under
 /// another limit.
@@ -182,9 +189,9 @@ fn read_detail(
     }
     let body = answer::json_text(&response, &subject)?;
     match decode::detail(body, plan, &context.config).map_err(|error| error.at(subject))? {
-        Found::Row(member) if member.id != id => {
+        Found::Row(member) if member.id() != id => {
             let reason =
-                format!("the server was asked for this member and answered with `{}`", member.id);
+                format!("the server was asked for this member and answered with `{}`", member.id());
             page.reject(Some(id.to_owned()), reason, "");
             Ok(())
         }
@@ -199,7 +206,8 @@ fn read_detail(
 /// Fills the health data from the details of those members whose list entry says nothing about them.
 fn add_health_data(context: &Context<Config>, plan: &Plan, page: &mut Page) -> Result<()> {
     let health = plan.health_range();
-    for row in &mut page.rows {
+    let mut rows = page.rows();
+    for row in &mut rows {
         let Some(slots) = row.values.get_mut(health.clone()) else {
             continue;
         };
@@ -208,10 +216,10 @@ fn add_health_data(context: &Context<Config>, plan: &Plan, page: &mut Page) -> R
         }
         let mut detail = PageBuilder::new(&plan.fields());
         read_detail(context, plan, &row.id, &mut detail)?;
-        let detail = detail.build();
-        if let Some(found) = detail.rows.first().and_then(|row| row.values.get(health.clone())) {
+        let detail = detail.build().rows();
+        if let Some(found) = detail.first().and_then(|row| row.values.get(health.clone())) {
             slots.clone_from_slice(found);
         }
     }
-    Ok(())
+    page.set_rows(rows)
 }

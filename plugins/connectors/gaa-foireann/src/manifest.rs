@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use syncline_plugin_sdk::manifest::{
-    Absent, Auth, Endpoint, Entity, EntityTemplate, Field, FieldMapping, FieldType, Limits,
+    Absent, Auth, Endpoint, Entity, EntityTemplate, Field, FieldMapping, FieldType, Limits, OAuth,
     OnError, StatusMapping, Template, Webhook,
 };
 use syncline_plugin_sdk::{ConnectorManifest, serde_json};
@@ -42,7 +42,12 @@ pub(crate) fn manifest() -> ConnectorManifest {
             Auth::api_key_header("X-API-Key"),
             Auth::Basic,
             Auth::Bearer,
-            Auth::OAuth2 { scopes: &["read:members"] },
+            Auth::OAuth2(OAuth {
+                scopes: &["read:members", "read:clubs"],
+                authorize_url: Some("https://auth.foireann.ie/oauth/authorize"),
+                token_url: Some("https://auth.foireann.ie/oauth/token"),
+                ..OAuth::DEFAULT
+            }),
             Auth::None,
         ],
         endpoints: vec![
@@ -71,7 +76,7 @@ pub(crate) fn manifest() -> ConnectorManifest {
             ..Entity::default()
         }],
         template: Template { entities: [(ENTITY, template())].into() },
-        webhook: Some(Webhook { scheme: "original" }),
+        webhook: Some(Webhook { scheme: "original", signature: None }),
         limits: Limits { requests_per_minute: 60, records_per_page_max: PAGE_SIZE_MAX },
     }
 }

@@ -1,11 +1,12 @@
 //! One member record: which remote names fill which slots, and what makes a record unreadable.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
-use syncline_plugin_sdk::{Error, PageBuilder, Result, Value};
+use syncline_plugin_sdk::{Cell, Error, PageBuilder, Result};
 
 use crate::config::Config;
 use crate::json::{self, Any, Key, Scalar, Take};
@@ -128,26 +129,57 @@ impl Plan {
     }
 }
 
-/// A record that could be read.
-#[derive(Debug)]
-pub(crate) struct Member {
-    pub(crate) id: String,
-    updated_at: Option<String>,
-    deleted: bool,
-    values: Vec<Value>,
+/// One value of a record. Texts are borrowed from the answer where that is possible: a page has tens of thousands.
+#[derive(Debug, Clone, Default, PartialEq)]
+enum Given<'de> {
+    #[default]
+    Absent,
+    Null,
+    Boolean(bool),
+    Text(Cow<'de, str>),
+    Json(String),
 }
 
-impl Member {
-    pub(crate) fn add_to(self, page: &mut PageBuilder) -> Result<()> {
-        let number = match self.values.get(MEMBERSHIP_NUMBER) {
-            Some(Value::Text(number)) if !number.trim().is_empty() => Some(number.clone()),
+impl Given<'_> {
+    fn cell(&self) -> Cell<'_> {
+        match self {
+            Self::Absent => Cell::Absent,
+            Self::Null => Cell::Null,
+            Self::Boolean(boolean) => Cell::Boolean(*boolean),
+            Self::Text(text) => Cell::Text(text),
+            Self::Json(json) => Cell::Json(json),
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
             _ => None,
-        };
-        let mut row = page.row(self.id).updated_at(self.updated_at).deleted(self.deleted);
-        if let Some(number) = number {
+        }
+    }
+}
+
+/// A record that could be read.
+#[derive(Debug)]
+pub(crate) struct Member<'de> {
+    updated_at: Option<Cow<'de, str>>,
+    deleted: bool,
+    values: Vec<Given<'de>>,
+}
+
+impl Member<'_> {
+    pub(crate) fn id(&self) -> &str {
+        self.values.get(ID).and_then(Given::text).unwrap_or_default()
+    }
+
+    pub(crate) fn add_to(&self, page: &mut PageBuilder) -> Result<()> {
+        let mut row =
+            page.row(self.id()).updated_at(self.updated_at.as_deref()).deleted(self.deleted);
+        let number = self.values.get(MEMBERSHIP_NUMBER).and_then(Given::text);
+        if let Some(number) = number.filter(|number| !number.trim().is_empty()) {
             row = row.alias(MEMBERSHIP_NUMBER_KIND, number);
         }
-        row.values(self.values)
+        row.cells(self.values.iter().map(Given::cell))
     }
 }
 
@@ -166,9 +198,9 @@ pub(crate) struct ReadMember<'a> {
 }
 
 impl<'de> Take<'de> for ReadMember<'_> {
-    type Out = Result<Member, Malformed>;
+    type Out = Result<Member<'de>, Malformed>;
 
-    fn scalar(self, _: Scalar<'_>) -> Self::Out {
+    fn scalar(self, _: Scalar<'de>) -> Self::Out {
         Err(not_an_object())
     }
 
@@ -179,8 +211,8 @@ impl<'de> Take<'de> for ReadMember<'_> {
 
     fn map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Out, A::Error> {
         let Self { plan, guesses } = self;
-        let mut values = vec![Value::Absent; plan.width()];
-        let (mut deleted, mut updated_at) = (Value::Absent, Value::Absent);
+        let mut values = vec![Given::Absent; plan.width()];
+        let (mut deleted, mut updated_at) = (Given::Absent, Given::Absent);
         let mut position = 0;
         loop {
             if guesses.len() == position {
@@ -212,19 +244,19 @@ impl<'de> Take<'de> for ReadMember<'_> {
     }
 }
 
-fn check(
+fn check<'de>(
     plan: &Plan,
-    values: Vec<Value>,
-    deleted: Value,
-    updated_at: Value,
-) -> Result<Member, Malformed> {
+    values: Vec<Given<'de>>,
+    deleted: Given<'de>,
+    updated_at: Given<'de>,
+) -> Result<Member<'de>, Malformed> {
     let name = plan.remote_name(ID);
     let id = match values.get(ID) {
-        Some(Value::Text(id)) if !id.trim().is_empty() => id.clone(),
-        Some(Value::Text(_)) => {
+        Some(Given::Text(id)) if !id.trim().is_empty() => id,
+        Some(Given::Text(_)) => {
             return Err(Malformed { id: None, reason: format!("`{name}` is empty") });
         }
-        Some(Value::Absent | Value::Null) | None => {
+        Some(Given::Absent | Given::Null) | None => {
             return Err(Malformed { id: None, reason: format!("the record has no `{name}`") });
         }
         Some(_) => {
@@ -235,16 +267,16 @@ fn check(
         }
     };
     for slot in PERSON {
-        if let Some(Value::Json(_) | Value::Boolean(_)) = values.get(slot) {
+        if let Some(Given::Json(_) | Given::Boolean(_)) = values.get(slot) {
             let reason = format!("`{}` is not a text", plan.remote_name(slot));
-            return Err(Malformed { id: Some(id), reason });
+            return Err(Malformed { id: Some(id.to_string()), reason });
         }
     }
     let updated_at = match updated_at {
-        Value::Text(instant) => Some(instant),
+        Given::Text(instant) => Some(instant),
         _ => None,
     };
-    Ok(Member { id, updated_at, deleted: deleted == Value::Boolean(true), values })
+    Ok(Member { updated_at, deleted: deleted == Given::Boolean(true), values })
 }
 
 fn not_an_object() -> Malformed {
@@ -255,26 +287,27 @@ fn not_an_object() -> Malformed {
 struct ReadValue;
 
 impl<'de> Take<'de> for ReadValue {
-    type Out = Value;
+    type Out = Given<'de>;
 
-    fn scalar(self, scalar: Scalar<'_>) -> Value {
+    fn scalar(self, scalar: Scalar<'de>) -> Given<'de> {
+        let digits = |number: &dyn ToString| Given::Text(Cow::Owned(number.to_string()));
         match scalar {
-            Scalar::Null => Value::Null,
-            Scalar::Boolean(boolean) => Value::Boolean(boolean),
-            Scalar::Integer(number) => Value::Text(number.to_string()),
-            Scalar::Unsigned(number) => Value::Text(number.to_string()),
-            Scalar::Float(number) => Value::Text(number.to_string()),
-            Scalar::Text(text) => Value::Text(text.to_owned()),
+            Scalar::Null => Given::Null,
+            Scalar::Boolean(boolean) => Given::Boolean(boolean),
+            Scalar::Integer(number) => digits(&number),
+            Scalar::Unsigned(number) => digits(&number),
+            Scalar::Float(number) => digits(&number),
+            Scalar::Text(text) => Given::Text(text),
         }
     }
 
-    fn seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Value, A::Error> {
+    fn seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Given<'de>, A::Error> {
         let nested = serde_json::Value::deserialize(SeqAccessDeserializer::new(seq))?;
-        Ok(Value::Json(nested.to_string()))
+        Ok(Given::Json(nested.to_string()))
     }
 
-    fn map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+    fn map<A: MapAccess<'de>>(self, map: A) -> Result<Given<'de>, A::Error> {
         let nested = serde_json::Value::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Value::Json(nested.to_string()))
+        Ok(Given::Json(nested.to_string()))
     }
 }

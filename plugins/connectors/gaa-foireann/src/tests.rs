@@ -38,9 +38,9 @@ fn first_page(config: &str, body: &str) -> Result<Page> {
     page
 }
 
-fn value<'a>(page: &'a Page, row: usize, field: &str) -> &'a Value {
+fn value(page: &Page, row: usize, field: &str) -> Value {
     let column = page.fields.iter().position(|name| name == field).unwrap();
-    &page.rows[row].values[column]
+    page.rows()[row].values[column].clone()
 }
 
 fn text(text: &str) -> Value {
@@ -63,7 +63,8 @@ fn reads_members_as_given() {
     assert_eq!(page.total, Some(2));
     assert_eq!(page.next, None);
     assert!(page.rejects.is_empty());
-    let [first, second] = &page.rows[..] else { panic!("two rows") };
+    let rows = page.rows();
+    let [first, second] = &rows[..] else { panic!("two rows") };
     assert_eq!(first.id, "GAA-001");
     assert_eq!(first.aliases, [("membershipNumber".to_owned(), "123-45678-901".to_owned())]);
     assert!(!first.deleted);
@@ -79,16 +80,16 @@ fn reads_members_as_given() {
         ("joinDate", text("x")),
         ("gender", Value::Absent),
     ] {
-        assert_eq!(*value(&page, 0, field), expect, "{field}");
+        assert_eq!(value(&page, 0, field), expect, "{field}");
     }
     assert_eq!((second.id.as_str(), second.deleted), ("42", true));
     assert_eq!(second.updated_at.as_deref(), Some("2026-01-02T03:04:05Z"));
     assert!(second.aliases.is_empty());
-    assert_eq!(*value(&page, 1, "firstName"), text("Dara"));
-    assert_eq!(*value(&page, 1, "dateOfBirth"), Value::Null);
-    assert_eq!(*value(&page, 1, "phone"), text("871234567"));
-    assert_eq!(*value(&page, 1, "address"), Value::Json(r#"{"town":"Cobh"}"#.to_owned()));
-    assert_eq!(*value(&page, 1, "email"), Value::Absent);
+    assert_eq!(value(&page, 1, "firstName"), text("Dara"));
+    assert_eq!(value(&page, 1, "dateOfBirth"), Value::Null);
+    assert_eq!(value(&page, 1, "phone"), text("871234567"));
+    assert_eq!(value(&page, 1, "address"), Value::Json(r#"{"town":"Cobh"}"#.to_owned()));
+    assert_eq!(value(&page, 1, "email"), Value::Absent);
 }
 
 #[test]
@@ -108,7 +109,7 @@ fn pages_until_the_server_says_so_and_hints_the_next() {
     let page = GaaFoireann::fetch_page(&request(config, None)).unwrap();
     assert_eq!(fake.prefetched(), [format!("{LIST}?page=2&limit=2")]);
     let page = GaaFoireann::fetch_page(&request(config, page.next.as_deref())).unwrap();
-    assert_eq!((page.rows.len(), page.next), (1, None));
+    assert_eq!((page.rows().len(), page.next), (1, None));
     assert_eq!(fake.prefetched().len(), 1);
     assert_eq!(fake.requests()[0].headers, [("Accept".to_owned(), "application/json".to_owned())]);
     fake.assert_done();
@@ -163,7 +164,7 @@ fn a_malformed_record_is_set_aside_alone() {
         ),
     )
     .unwrap();
-    let ids: Vec<&str> = page.rows.iter().map(|row| row.id.as_str()).collect();
+    let ids: Vec<String> = page.rows().into_iter().map(|row| row.id).collect();
     assert_eq!(ids, ["1", "2"]);
     let rejects: Vec<(Option<&str>, &str, &str)> = page
         .rejects
@@ -250,7 +251,7 @@ fn a_declared_web_page_and_bytes_that_are_no_text() {
     };
     assert!(message.contains("UTF-8"), "{message}");
     let page = answer("application/json", "\u{feff}{\"members\":[]}".as_bytes()).unwrap();
-    assert!(page.rows.is_empty());
+    assert!(page.rows().is_empty());
 }
 
 #[test]
@@ -353,10 +354,10 @@ fn another_server_with_other_names() {
     let config = r#"{"pageParam":"p","limitParam":"size","listPointer":"/data/items","totalPointer":"/data/total",
         "morePointer":"/data/more~0~1","fieldMap":{"id":"memberId","given":"firstName"}}"#;
     let page = GaaFoireann::fetch_page(&request(config, None)).unwrap();
-    assert_eq!((page.rows.len(), page.total, page.next.clone()), (1, Some(1), None));
-    assert_eq!(page.rows[0].id, "9007199254740993");
-    assert_eq!(*value(&page, 0, "firstName"), text("Aoife"));
-    assert_eq!(*value(&page, 0, "lastName"), text("Ní Mhurchú"));
+    assert_eq!((page.rows().len(), page.total, page.next.clone()), (1, Some(1), None));
+    assert_eq!(page.rows()[0].id, "9007199254740993");
+    assert_eq!(value(&page, 0, "firstName"), text("Aoife"));
+    assert_eq!(value(&page, 0, "lastName"), text("Ní Mhurchú"));
     fake.assert_done();
 }
 
@@ -365,8 +366,8 @@ fn a_bare_list_and_swapped_names() {
     let body = r#"[{"memberId":"1","firstName":"Murphy","lastName":"Aoife"}]"#;
     let config = r#"{"listPointer":"","fieldMap":{"firstName":"lastName","lastName":"firstName"}}"#;
     let page = first_page(config, body).unwrap();
-    assert_eq!(*value(&page, 0, "firstName"), text("Aoife"));
-    assert_eq!(*value(&page, 0, "lastName"), text("Murphy"));
+    assert_eq!(value(&page, 0, "firstName"), text("Aoife"));
+    assert_eq!(value(&page, 0, "lastName"), text("Murphy"));
 }
 
 const WITH_HEALTH: &str = r#"{"members":[{"memberId":"1","medicalConditions":"asthma","allergies":null},
@@ -384,8 +385,8 @@ fn health_data_stay_out_unless_asked_for() {
 fn health_data_come_from_the_list_or_else_from_the_detail() {
     let config = r#"{"includeHealthData":true}"#;
     let page = first_page(config, WITH_HEALTH).unwrap();
-    assert_eq!(*value(&page, 0, "medicalConditions"), text("asthma"));
-    assert_eq!(*value(&page, 0, "allergies"), Value::Null);
+    assert_eq!(value(&page, 0, "medicalConditions"), text("asthma"));
+    assert_eq!(value(&page, 0, "allergies"), Value::Null);
     assert!(page.rejects[0].raw.contains("asthma"));
 
     let fake = FakeHttp::new()
@@ -401,9 +402,9 @@ fn health_data_come_from_the_list_or_else_from_the_detail() {
         )
         .answer("https://api.test/v2/members/2", 404, "");
     let page = GaaFoireann::fetch_page(&request(config, None)).unwrap();
-    assert_eq!(*value(&page, 0, "allergies"), text("nuts"));
-    assert_eq!(*value(&page, 0, "email"), Value::Absent);
-    assert_eq!(*value(&page, 1, "allergies"), Value::Absent);
+    assert_eq!(value(&page, 0, "allergies"), text("nuts"));
+    assert_eq!(value(&page, 0, "email"), Value::Absent);
+    assert_eq!(value(&page, 1, "allergies"), Value::Absent);
     fake.assert_done();
 }
 
@@ -425,8 +426,8 @@ fn fetches_single_members() {
         );
     let ids = ["GAA-001", "gone", "..", "", "other", "bad"].map(str::to_owned);
     let page = GaaFoireann::by_ids(&context("{}"), "member", &ids).unwrap();
-    assert_eq!(page.rows.len(), 1);
-    assert_eq!(*value(&page, 0, "firstName"), text("Aoife"));
+    assert_eq!(page.rows().len(), 1);
+    assert_eq!(value(&page, 0, "firstName"), text("Aoife"));
     let rejected: Vec<Option<&str>> =
         page.rejects.iter().map(|reject| reject.id.as_deref()).collect();
     assert_eq!(rejected, [Some("other"), Some("bad")]);
@@ -463,7 +464,12 @@ fn the_manifest_is_true() {
     assert_eq!(manifest["auth"][0], serde_json::json!({"kind": "apiKey", "header": "X-API-Key"}));
     assert_eq!(
         manifest["auth"][3],
-        serde_json::json!({"kind": "oauth2", "scopes": ["read:members"]})
+        serde_json::json!({
+            "kind": "oauth2",
+            "scopes": ["read:members", "read:clubs"],
+            "authorizeUrl": "https://auth.foireann.ie/oauth/authorize",
+            "tokenUrl": "https://auth.foireann.ie/oauth/token",
+        })
     );
     let properties = manifest["configSchema"]["properties"].as_object().unwrap();
     assert!(properties.values().all(|property| property["description"].is_string()));
