@@ -40,13 +40,32 @@ impl RequestRetry {
     }
 }
 
-/// The wait before retry `retry` (1 is the first) of a job: 2, 4, 8 minutes and so on up to a day, plus up to 10 %
-/// so that jobs that failed together do not come back together. Never earlier than the nominal time.
-pub fn job_wait(retry: u32, random: u32) -> Duration {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let minutes = 1_u32 << retry.clamp(1, 31);
-    let nominal = Duration::from_secs(60).saturating_mul(minutes).min(DAY);
-    nominal + share(nominal / 10, random)
+/// Retries of a run that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobRetry {
+    /// The wait before the first retry, before jitter; it doubles with each further one.
+    pub wait_first: Duration,
+    /// The longest wait, before jitter.
+    pub wait_max: Duration,
+}
+
+impl Default for JobRetry {
+    fn default() -> JobRetry {
+        JobRetry {
+            wait_first: Duration::from_secs(2 * 60),
+            wait_max: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+impl JobRetry {
+    /// The wait before retry `retry` (1 is the first): 2, 4, 8 minutes and so on up to a day unless configured otherwise,
+    /// plus up to 10 % so that jobs that failed together do not come back together. Never earlier than the nominal time.
+    pub fn wait(&self, retry: u32, random: u32) -> Duration {
+        let doublings = retry.saturating_sub(1).min(31);
+        let nominal = self.wait_first.saturating_mul(1 << doublings).min(self.wait_max);
+        nominal + share(nominal / 10, random)
+    }
 }
 
 /// What a `Retry-After` value asks for: seconds, or the time until an HTTP date (zero when it has passed), at most
@@ -114,10 +133,10 @@ mod tests {
     fn job_waits_are_two_four_eight_minutes_and_never_early() {
         #[track_caller]
         fn check(retry: u32, minutes: u64) {
-            let nominal = Duration::from_secs(60 * minutes);
-            assert_eq!(job_wait(retry, 0), nominal, "retry {retry}");
-            assert!(job_wait(retry, u32::MAX) < nominal + nominal / 10, "retry {retry}");
-            assert!(job_wait(retry, u32::MAX) > nominal + nominal / 11, "retry {retry}");
+            let (nominal, job) = (Duration::from_secs(60 * minutes), JobRetry::default());
+            assert_eq!(job.wait(retry, 0), nominal, "retry {retry}");
+            assert!(job.wait(retry, u32::MAX) < nominal + nominal / 10, "retry {retry}");
+            assert!(job.wait(retry, u32::MAX) > nominal + nominal / 11, "retry {retry}");
         }
         check(0, 2);
         check(1, 2);

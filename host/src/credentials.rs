@@ -1,19 +1,22 @@
 //! Credentials of connectors and connections: sealed before they are stored, opened only to build a run's way out.
 
 use crate::egress::Auth;
-use crate::model::directory::{AuthType, Connector, SealedCredentials};
+use crate::model::directory::{AuthType, Connector};
 use crate::model::manifest::AuthSpec;
+use crate::model::oauth::Holder;
 use crate::model::{ConnectionId, ConnectorId};
-use crate::store::{self, Read, directory};
-use crate::vault::{self, MasterKey, Place, Secret};
+use crate::secrets;
+use crate::store::{self, Read, Txn, directory, grants, lookup};
+use crate::vault::{Keyring, Place, Secret};
 use serde::Deserialize;
+use zeroize::{Zeroize, Zeroizing};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("the credentials cannot be opened: {0}")]
-    Vault(#[from] vault::Error),
+    Secrets(#[from] secrets::Error),
     #[error("{0}")]
     Wrong(String),
 }
@@ -32,7 +35,10 @@ const MEMBERS: [&str; 10] = [
     "webhookSecretPrevious",
 ];
 
-/// What requests are authenticated with. Deliberately without `Debug` and `Serialize`.
+/// The longest value: a key in PEM form fits well.
+const VALUE_CHARS_MAX: usize = 16_384;
+
+/// What requests are authenticated with. Deliberately without `Debug` and `Serialize`; wiped on drop.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
@@ -40,23 +46,78 @@ struct Body {
     username: Option<String>,
     password: Option<String>,
     token: Option<String>,
-    access_token: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    webhook_secret: Option<String>,
+    webhook_secret_previous: Option<String>,
 }
 
-/// Whether `json` is what a connector with this auth type needs; says which member is missing or unknown, and never
-/// repeats a value.
-pub fn check(auth_type: AuthType, json: &serde_json::Value) -> Result<(), Error> {
-    let wrong = |message: String| Err(Error::Wrong(message));
-    let Some(object) = json.as_object() else {
-        return wrong("credentials are an object of texts".to_owned());
+/// What a client of OAuth proves itself with.
+pub struct OAuthClient {
+    pub id: String,
+    pub secret: Secret<String>,
+}
+
+/// Credentials as a request brought them: without `Debug` and `Serialize`, wiped on drop.
+pub struct Given(serde_json::Value);
+
+impl Given {
+    pub fn new(json: serde_json::Value) -> Given {
+        Given(json)
+    }
+
+    /// The object itself. What is made from it must not be logged or stored unsealed.
+    pub fn expose(&self) -> &serde_json::Value {
+        &self.0
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(json: &mut serde_json::Value) {
+    match json {
+        serde_json::Value::String(text) => text.zeroize(),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(wipe),
+        serde_json::Value::Object(members) => members.values_mut().for_each(wipe),
+        _ => {}
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let Body { api_key, username, password, token, client_id, client_secret, .. } = self;
+        for text in [api_key, username, password, token, client_id, client_secret] {
+            text.zeroize();
+        }
+        self.webhook_secret.zeroize();
+        self.webhook_secret_previous.zeroize();
+    }
+}
+
+/// What keeps them from being what a connector with this auth type needs: (member, words), with an empty member for
+/// the whole. Never repeats a value.
+pub fn faults(auth_type: AuthType, given: &Given) -> Vec<(String, String)> {
+    let Some(object) = given.expose().as_object() else {
+        return vec![(String::new(), "must be an object of texts".to_owned())];
     };
+    let mut faults = Vec::new();
     for (member, value) in object {
-        if !MEMBERS.contains(&member.as_str()) {
-            return wrong(format!("unknown field `{member}`: known are {}", MEMBERS.join(", ")));
-        }
-        if !value.is_string() && !value.is_null() {
-            return wrong(format!("`{member}` must be a text"));
-        }
+        let problem = match value {
+            _ if !MEMBERS.contains(&member.as_str()) => {
+                format!("is not known: known are {}", MEMBERS.join(", "))
+            }
+            serde_json::Value::Null => continue,
+            serde_json::Value::String(text) if text.chars().count() > VALUE_CHARS_MAX => {
+                format!("must have at most {VALUE_CHARS_MAX} characters")
+            }
+            serde_json::Value::String(_) => continue,
+            _ => "must be a text".to_owned(),
+        };
+        faults.push((member.clone(), problem));
     }
     let needed: &[&str] = match auth_type {
         AuthType::ApiKey => &["apiKey"],
@@ -65,26 +126,94 @@ pub fn check(auth_type: AuthType, json: &serde_json::Value) -> Result<(), Error>
         AuthType::OAuth2 => &["clientId", "clientSecret"],
         AuthType::None => &[],
     };
-    let blank = |member: &&&str| {
-        object.get(**member).and_then(serde_json::Value::as_str).unwrap_or_default().is_empty()
-    };
-    match needed.iter().find(blank) {
-        Some(member) => wrong(format!("`{member}` is missing")),
-        None => Ok(()),
+    for member in needed {
+        let blank = match object.get(*member) {
+            None | Some(serde_json::Value::Null) => true,
+            Some(value) => value.as_str().is_some_and(|text| text.trim().is_empty()),
+        };
+        if blank {
+            faults.push(((*member).to_owned(), "is missing".to_owned()));
+        }
     }
+    faults
 }
 
-/// Seals the JSON text for its row.
-pub fn seal(
-    key: &MasterKey,
+/// Seals and stores them: for the connector, or for one connection of an organization.
+pub fn put(
+    txn: &Txn,
+    keys: &Keyring,
     connector: ConnectorId,
     connection: Option<(&str, ConnectionId)>,
-    json: &serde_json::Value,
+    given: &Given,
     now: i64,
-) -> Result<SealedCredentials, Error> {
+) -> Result<(), Error> {
     let row = row_name(connector, connection);
-    let sealed = key.seal(place(connection, &row), json.to_string().as_bytes())?;
-    Ok(SealedCredentials { sealed, updated_at: now })
+    let text = Zeroizing::new(given.expose().to_string());
+    Ok(secrets::put(txn, keys, place(connection, &row), text.as_bytes(), now)?)
+}
+
+/// When they were set, in milliseconds since the epoch; none where there are none.
+pub fn updated_at(
+    read: &dyn Read,
+    connector: ConnectorId,
+    connection: Option<(&str, ConnectionId)>,
+) -> Result<Option<i64>, store::Error> {
+    let row = row_name(connector, connection);
+    secrets::updated_at(read, place(connection, &row))
+}
+
+/// Whether there were any. What was granted on them goes with them. They are gone for good when [`secrets::shred`] comes
+/// back.
+pub fn delete(
+    txn: &Txn,
+    connector: ConnectorId,
+    connection: Option<(&str, ConnectionId)>,
+) -> Result<bool, store::Error> {
+    let holder = match connection {
+        None => Holder::of_connector(connector),
+        Some((organization, id)) => Holder::of_connection(connector, organization, id),
+    };
+    let row = row_name(connector, connection);
+    grants::delete(txn, &holder)?;
+    let granted = secrets::delete(txn, holder.tokens_place(&row))?;
+    Ok(secrets::delete(txn, place(connection, &row))? || granted)
+}
+
+/// Deletes credentials that nobody has used since `before` (milliseconds since the epoch), `limit` rows at the most;
+/// answers how many rows of the list it went through.
+pub fn delete_left(txn: &Txn, before: i64, limit: usize) -> Result<usize, store::Error> {
+    let left = directory::left_before(txn, before, limit)?;
+    for (at, connector, connection) in &left {
+        directory::delete_left(txn, *at, *connector, *connection)?;
+        match connection {
+            // What came into use again since is not left any more.
+            Some(id) => {
+                let row = lookup::former_connection_of_connector(txn, *connector, *id)?;
+                if let Some(row) = row.filter(|row| row.disconnected_at == Some(*at)) {
+                    delete(txn, *connector, Some((row.organization.as_str(), row.id)))?;
+                }
+            }
+            None => {
+                let row = directory::connector(txn, *connector)?;
+                if row.is_some_and(|row| row.deleted_at == Some(*at)) {
+                    delete_all(txn, *connector)?;
+                }
+            }
+        }
+    }
+    Ok(left.len())
+}
+
+/// Deletes what a connector has, and what its connections have of their own, those that ended too. Answers whether there
+/// was anything.
+pub fn delete_all(txn: &Txn, connector: ConnectorId) -> Result<bool, store::Error> {
+    let mut found = delete(txn, connector, None)?;
+    let live = directory::connections_of(txn, connector)?;
+    let former = lookup::former_connections_of_connector(txn, connector)?;
+    for row in live.iter().chain(&former) {
+        found |= delete(txn, connector, Some((row.organization.as_str(), row.id)))?;
+    }
+    Ok(found)
 }
 
 fn row_name(connector: ConnectorId, connection: Option<(&str, ConnectionId)>) -> String {
@@ -104,57 +233,92 @@ fn place<'a>(connection: Option<(&'a str, ConnectionId)>, row: &'a str) -> Place
 }
 
 fn open(
-    key: &MasterKey,
+    read: &dyn Read,
+    keys: &Keyring,
     connector: ConnectorId,
     connection: Option<(&str, ConnectionId)>,
-    sealed: &SealedCredentials,
-) -> Result<Body, Error> {
+) -> Result<Option<Body>, Error> {
     let row = row_name(connector, connection);
-    let opened = key.open(place(connection, &row), &sealed.sealed)?;
-    serde_json::from_slice(opened.expose()).map_err(|_| {
+    let Some(opened) = secrets::open(read, keys, place(connection, &row))? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(opened.expose()).map(Some).map_err(|_| {
         Error::Wrong("the stored credentials cannot be read: set them again".to_owned())
     })
 }
 
-/// How requests of a connection authenticate: with its own credentials if it has any, else with the connector's.
+/// The secrets that deliveries are signed with, the one in use first: the connector's, or a connection's own. Empty where
+/// none is set.
+pub fn webhook_secrets(
+    read: &dyn Read,
+    keys: &Keyring,
+    connector: ConnectorId,
+    connection: Option<(&str, ConnectionId)>,
+) -> Result<Vec<Secret<String>>, Error> {
+    let Some(mut body) = open(read, keys, connector, connection)? else { return Ok(Vec::new()) };
+    let both = [body.webhook_secret.take(), body.webhook_secret_previous.take()];
+    let set = both.into_iter().flatten().filter(|secret| !secret.is_empty());
+    Ok(set.map(Secret::new).collect())
+}
+
+/// Those of the connection if it has any, else the connector's.
+fn in_force(
+    read: &dyn Read,
+    keys: &Keyring,
+    connector: ConnectorId,
+    connection: Option<(&str, ConnectionId)>,
+) -> Result<Body, Error> {
+    let own = match connection {
+        Some(connection) => open(read, keys, connector, Some(connection))?,
+        None => None,
+    };
+    let shared = || open(read, keys, connector, None);
+    own.map_or_else(shared, |own| Ok(Some(own)))?.ok_or_else(|| {
+        let hint = "the connector has no credentials: set them with PUT .../credentials";
+        Error::Wrong(hint.to_owned())
+    })
+}
+
+/// The client that a connection's tokens are asked for with.
+pub fn oauth_client(
+    read: &dyn Read,
+    keys: &Keyring,
+    connector: ConnectorId,
+    connection: Option<(&str, ConnectionId)>,
+) -> Result<OAuthClient, Error> {
+    let mut body = in_force(read, keys, connector, connection)?;
+    match (body.client_id.take(), body.client_secret.take()) {
+        (Some(id), Some(secret)) => Ok(OAuthClient { id, secret: Secret::new(secret) }),
+        _ => Err(Error::Wrong("the credentials have no `clientId` and `clientSecret`".to_owned())),
+    }
+}
+
+/// How requests of a connection authenticate: with its own credentials if it has any, else with the connector's. The
+/// tokens of OAuth are not credentials: their source is `oauth`.
 pub fn auth(
     read: &dyn Read,
-    key: &MasterKey,
+    keys: &Keyring,
     connector: &Connector,
     connection: Option<(&str, ConnectionId)>,
     specs: &[AuthSpec],
 ) -> Result<Auth, Error> {
-    if connector.auth_type == AuthType::None {
+    if matches!(connector.auth_type, AuthType::None | AuthType::OAuth2) {
         return Ok(Auth::None);
     }
-    let own = match connection {
-        Some((_, id)) => directory::credentials(read, connector.id, Some(id))?,
-        None => None,
-    };
-    let body = match own {
-        Some(sealed) => open(key, connector.id, connection, &sealed)?,
-        None => match directory::credentials(read, connector.id, None)? {
-            Some(sealed) => open(key, connector.id, None, &sealed)?,
-            None => {
-                let hint = "the connector has no credentials: set them with PUT .../credentials";
-                return Err(Error::Wrong(hint.to_owned()));
-            }
-        },
-    };
+    let mut body = in_force(read, keys, connector.id, connection)?;
     let missing = |member: &str| Error::Wrong(format!("the credentials have no `{member}`"));
     Ok(match connector.auth_type {
-        AuthType::None => Auth::None,
+        AuthType::None | AuthType::OAuth2 => Auth::None,
         AuthType::ApiKey => {
-            let secret = Secret::new(body.api_key.ok_or_else(|| missing("apiKey"))?);
+            let secret = Secret::new(body.api_key.take().ok_or_else(|| missing("apiKey"))?);
             api_key(connector, specs, secret)?
         }
         AuthType::Basic => Auth::Basic {
-            user: body.username.ok_or_else(|| missing("username"))?,
-            password: Secret::new(body.password.ok_or_else(|| missing("password"))?),
+            user: body.username.take().ok_or_else(|| missing("username"))?,
+            password: Secret::new(body.password.take().ok_or_else(|| missing("password"))?),
         },
-        AuthType::Bearer => Auth::Bearer(Secret::new(body.token.ok_or_else(|| missing("token"))?)),
-        AuthType::OAuth2 => {
-            Auth::Bearer(Secret::new(body.access_token.ok_or_else(|| missing("accessToken"))?))
+        AuthType::Bearer => {
+            Auth::Bearer(Secret::new(body.token.take().ok_or_else(|| missing("token"))?))
         }
     })
 }

@@ -1,35 +1,31 @@
 //! `/organizations/{org}/connections`: which connectors an organization uses, and how.
 
-use super::body::{Members, object};
-use super::connector_body::{knows, unknown_strategy};
-use super::etag::{IfMatch, tagged};
-use super::paging::{Query, page_of};
+use super::access::Reach;
+use super::answer::Answer;
+use super::audit::Act;
+use super::body::object;
+use super::connection_body::{self, Wanted};
+use super::etag::{IfMatch, live, tagged};
+use super::paging::{Parameters, Query};
 use super::problem::Problem;
-use super::{Api, connectors, organizations};
+use super::schema;
+use super::{Api, Caller, audit, connector_body, connectors, oauth, organizations};
 use crate::clock;
-use crate::model::ConnectionId;
-use crate::model::directory::{Connection, ConnectionEntity, Connector, Direction};
-use crate::store::{Read, Txn, directory};
+use crate::credentials::Given;
+use crate::model::directory::Connection;
+use crate::model::{ConnectionId, ConnectorId};
+use crate::store::{Read, Txn, directory, lookup};
 use crate::worker::setup;
-use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query as Parameters, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap};
+use axum::{Extension, Json};
+use serde_json::{Value, json};
 
-const FEDERATION_ID_CHARS_MAX: usize = 200;
-
-pub(super) fn row(connection: &Connection) -> Value {
+pub(super) fn row(read: &dyn Read, connection: &Connection) -> Result<Value, Problem> {
     let text = |at: Option<i64>| at.map(clock::to_text);
-    let status = match (connection.disconnected_at, connection.consecutive_failures) {
-        (Some(_), _) => "disconnected",
-        (None, 0) => "healthy",
-        (None, 1..=4) => "degraded",
-        (None, _) => "failing",
-    };
-    json!({
+    Ok(json!({
         "id": connection.id,
         "organizationId": connection.organization,
         "connectorId": connection.connector_id,
@@ -40,166 +36,133 @@ pub(super) fn row(connection: &Connection) -> Value {
         "lastSyncAt": text(connection.last_sync_at),
         "webhooksEnabled": connection.webhooks_enabled,
         "entities": connection.entities,
-        "health": {
-            "status": status,
-            "consecutiveFailures": connection.consecutive_failures,
-            "lastSuccessAt": text(connection.last_sync_at),
-            "lastErrorAt": text(connection.last_error_at),
-            "lastError": connection.last_error,
-        },
+        "credentials": oauth::credentials(read, &oauth::of_connection(connection))?,
+        "health": health(connection),
         "version": connection.version,
+    }))
+}
+
+/// How the connection fares, in short.
+pub(super) fn health(connection: &Connection) -> Value {
+    let text = |at: Option<i64>| at.map(clock::to_text);
+    let status = match (connection.disconnected_at, connection.consecutive_failures) {
+        (Some(_), _) => "disconnected",
+        (None, 0) => "healthy",
+        (None, 1..=4) => "degraded",
+        (None, _) => "failing",
+    };
+    json!({
+        "status": status,
+        "consecutiveFailures": connection.consecutive_failures,
+        "lastSuccessAt": text(connection.last_sync_at),
+        "lastErrorAt": text(connection.last_error_at),
+        "lastError": connection.last_error,
     })
 }
 
-fn find(read: &dyn Read, org: &str, id: &str) -> Result<Connection, Problem> {
+pub(super) fn find(read: &dyn Read, org: &str, id: &str) -> Result<Connection, Problem> {
     let missing = || Problem::not_found(format!("there is no connection {id:?}"));
     let organization = organizations::find(read, org)?;
     let id: ConnectionId = id.parse().map_err(|_| missing())?;
     directory::connection(read, organization.no, id)?.ok_or_else(missing)
 }
 
+/// The connections of an organization.
+#[utoipa::path(
+    get, path = "/organizations/{org}/connections", tag = "connections",
+    params(schema::Paging),
+    responses((status = 200, body = schema::Page<schema::Connection>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     Path(org): Path<String>,
-    Parameters(parameters): Parameters<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let query = Query::new(parameters, &[])?;
-    let rows = api
-        .read(move |read, _| {
-            let organization = organizations::find(read, &org)?;
-            Ok(directory::connections(read, organization.no)?)
-        })
-        .await?;
-    page_of(live(&rows), &query)
+    let (limit, after) = (query.limit()?, query.cursor::<ConnectorId>()?);
+    api.read(move |read, _| {
+        let org = organizations::find(read, &org)?.no;
+        let found = lookup::connections_of_organization(read, org, after, limit + 1)?;
+        let cursor = |found: &Connection| found.connector_id.to_string();
+        query.page_behind(found, limit, cursor, |found| row(read, found))
+    })
+    .await
 }
 
+/// The organizations that use a connector, as connections.
+#[utoipa::path(
+    get, path = "/connectors/{id}/organizations", tag = "connectors",
+    params(schema::Paging),
+    responses((status = 200, body = schema::Page<schema::Connection>))
+)]
 pub(super) async fn of_connector(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Parameters(parameters): Parameters<HashMap<String, String>>,
+    Extension(caller): Extension<Caller>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let query = Query::new(parameters, &[])?;
-    let rows = api
-        .read(move |read, _| {
-            let connector = connectors::find(read, &id)?;
-            Ok(directory::connections_of(read, connector.id)?)
-        })
-        .await?;
-    page_of(live(&rows), &query)
+    let (limit, after) = (query.limit()?, query.cursor::<ConnectionId>()?);
+    api.read(move |read, _| {
+        let connector = connectors::find(read, &id)?.id;
+        let found = match caller.reach() {
+            Reach::All => lookup::connections_of_connector(read, connector, after, limit + 1)?,
+            Reach::One(own) => {
+                let own = directory::connection_between(read, own, connector)?;
+                own.into_iter().filter(|found| Some(found.id) > after).collect()
+            }
+        };
+        query.page_behind(found, limit, |found| found.id.to_string(), |found| row(read, found))
+    })
+    .await
 }
 
-fn live(rows: &[Connection]) -> Vec<Value> {
-    rows.iter().filter(|connection| connection.disconnected_at.is_none()).map(row).collect()
-}
-
+/// One connection.
+#[utoipa::path(
+    get, path = "/organizations/{org}/connections/{id}", tag = "connections",
+    responses((status = 200, body = schema::Connection))
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     Path((org, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let found = api.read(move |read, _| find(read, &org, &id)).await?;
-    Ok(tagged(found.version, row(&found)))
+    api.read(move |read, _| {
+        let found = find(read, &org, &id)?;
+        Ok(live(found.version, row(read, &found)?))
+    })
+    .await
 }
 
-/// What a body may set.
-struct Wanted {
-    connector_id: String,
-    federation_org_id: Option<String>,
-    /// `Some(None)` goes back to the connector's.
-    strategy: Option<Option<String>>,
-    webhooks_enabled: Option<bool>,
-    entities: Option<Map<String, Value>>,
-}
-
-fn wanted(bytes: &Bytes, new: bool) -> Result<Wanted, Problem> {
-    let mut members = Members::new(object(bytes)?);
-    let connector_id = if new { members.required("connectorId") } else { String::new() };
-    let federation_org_id = if new {
-        Some(members.required("federationOrgId"))
-    } else {
-        members.text("federationOrgId")
-    };
-    let has_strategy = members.has("strategy");
-    let strategy = members.text("strategy");
-    let webhooks_enabled = members.flag("webhooksEnabled");
-    let entities = members.object("entities");
-    let too_long = |id: &String| id.chars().count() > FEDERATION_ID_CHARS_MAX || id.contains('\0');
-    if federation_org_id.as_ref().is_some_and(too_long) {
-        members.fault("federationOrgId", format!("at most {FEDERATION_ID_CHARS_MAX} characters"));
-    }
-    members.finish()?;
-    let strategy = has_strategy.then_some(strategy);
-    Ok(Wanted { connector_id, federation_org_id, strategy, webhooks_enabled, entities })
-}
-
-/// Checks what a connection asks for against what its connector can do.
-fn check(
-    api: &Api,
-    connector: &Connector,
-    strategy: Option<&str>,
-    entities: Option<&Map<String, Value>>,
-) -> Result<BTreeMap<String, ConnectionEntity>, Problem> {
-    let mut members = Members::new(Map::new());
-    let plugin = setup::connector_plugin(&api.deps, connector)
-        .map_err(|failure| Problem::conflict(&failure.code, failure.message))?;
-    let manifest = setup::connector_manifest(&plugin)
-        .map_err(|failure| Problem::conflict(&failure.code, failure.message))?;
-    if let Some(strategy) = strategy.filter(|name| !knows(api, name)) {
-        members.fault("strategy", unknown_strategy(api, strategy));
-    }
-    let mut checked = BTreeMap::new();
-    for (name, value) in entities.into_iter().flatten() {
-        let at = format!("entities/{}", super::body::escape(name));
-        let Some(spec) = manifest.entity(name) else {
-            members.fault(&at, format!("the plugin `{}` has no such entity", plugin.name));
-            continue;
-        };
-        match serde_json::from_value::<ConnectionEntity>(value.clone()) {
-            Err(error) => members.fault(&at, error.to_string()),
-            Ok(policy) => {
-                if policy.direction != Direction::Pull {
-                    let message = format!("the plugin `{}` cannot push {name}s", plugin.name);
-                    members.fault(&format!("{at}/direction"), message);
-                }
-                let named =
-                    policy.strategy.iter().chain(policy.fields.values().map(|f| &f.strategy));
-                for strategy in named.filter(|name| !knows(api, name)) {
-                    members.fault(&at, unknown_strategy(api, strategy));
-                }
-                let mapped = manifest.template.entities.get(name);
-                for field in policy.fields.keys() {
-                    let known = spec.fields.iter().any(|spec| spec.name == *field)
-                        || mapped.is_some_and(|m| m.fields.iter().any(|f| f.target == *field));
-                    if !known && connector.template_id.is_none() {
-                        members.fault(&format!("{at}/fields/{field}"), "there is no such field");
-                    }
-                }
-                checked.insert(name.clone(), policy);
-            }
-        }
-    }
-    members.finish()?;
-    Ok(checked)
-}
-
+/// Connects an organization to a connector.
+#[utoipa::path(
+    post, path = "/organizations/{org}/connections", tag = "connections",
+    request_body = schema::NewConnection,
+    responses(
+        (status = 201, body = schema::Connection),
+        (status = 409, description = "`connection.exists`, `connector.not-active`, `plugin.missing`"),
+    )
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     Path(org): Path<String>,
+    Extension(caller): Extension<Caller>,
     bytes: Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Answer, Problem> {
     let known = org.clone();
     api.read(move |read, _| organizations::find(read, &known)).await?;
-    let wanted = wanted(&bytes, true)?;
+    let wanted = connection_body::read(&bytes, true)?;
     let (inner, now) = (api.clone(), api.now());
-    let created = api
-        .deps
-        .store
-        .write(move |txn| -> Result<Connection, Problem> {
-            connect(&inner, txn, &org, &wanted, now)
-        })
-        .await?;
-    let mut response = tagged(created.version, row(&created));
-    *response.status_mut() = StatusCode::CREATED;
-    Ok(response)
+    let connected = api.commit(move |txn| {
+        let created = connect(&inner, txn, &org, &wanted, now)?;
+        let row = row(txn, &created)?;
+        let act = Act::new("connect", created.id);
+        let act = act.of_key(audit::key(&created.organization, created.org_no));
+        caller.log(txn, act.with(row.clone()))?;
+        Ok(Answer::created(created.version, row))
+    });
+    let connected = connected.await?;
+    api.scheduler.ring();
+    Ok(connected)
 }
 
 fn connect(
@@ -212,60 +175,102 @@ fn connect(
     let organization = organizations::find(txn, org)?;
     let connector = connectors::find(txn, &wanted.connector_id)
         .map_err(|_| Problem::invalid_at("/connectorId", "there is no such connector"))?;
-    let strategy = wanted.strategy.clone().flatten();
-    let mut entities = check(api, &connector, strategy.as_deref(), wanted.entities.as_ref())?;
+    if connector.deleted_at.is_some() {
+        let detail = "the connector was deleted: activate it first";
+        return Err(Problem::conflict("connector.not-active", detail));
+    }
     if let Some(existing) = directory::connection_between(txn, organization.no, connector.id)? {
         let detail = format!("they are connected already by {}", existing.id);
         return Err(Problem::conflict("connection.exists", detail));
     }
+    let strategy = wanted.strategy.clone().flatten();
+    let wishes = wanted.entities.as_ref();
+    let mut entities = connection_body::check(api, txn, &connector, strategy.as_deref(), wishes)?;
     let plugin = api.deps.plugins.connector(&connector.plugin);
     let manifest = plugin.as_ref().and_then(|plugin| setup::connector_manifest(plugin).ok());
     for spec in manifest.iter().flat_map(|manifest| &manifest.entities) {
         entities.entry(spec.name.clone()).or_default();
         api.deps.store.intern_entity(txn, &spec.name)?;
     }
+    let federation_org_id = wanted.federation_org_id.clone().unwrap_or_default();
+    // Who connects the same two again goes on where they stopped: otherwise every record would be met as a stranger.
+    let former = lookup::former_connection(txn, organization.no, connector.id, &federation_org_id)?;
+    let known = match former {
+        Some(former) => {
+            // Its own credentials are in use again.
+            if let Some(at) = former.disconnected_at {
+                directory::delete_left(txn, at, connector.id, Some(former.id))?;
+            }
+            Connection { version: former.version + 1, ..former }
+        }
+        None => Connection {
+            id: directory::next_connection_id(txn)?,
+            organization: organization.id,
+            org_no: organization.no,
+            connector_id: connector.id,
+            federation_org_id,
+            strategy: None,
+            webhooks_enabled: true,
+            entities: std::collections::BTreeMap::new(),
+            enabled_at: now,
+            disconnected_at: None,
+            last_sync_at: None,
+            last_error_at: None,
+            last_error: None,
+            consecutive_failures: 0,
+            version: 1,
+        },
+    };
     let connection = Connection {
-        id: directory::next_connection_id(txn)?,
-        organization: organization.id,
-        org_no: organization.no,
-        connector_id: connector.id,
-        federation_org_id: wanted.federation_org_id.clone().unwrap_or_default(),
         strategy,
         webhooks_enabled: wanted.webhooks_enabled.unwrap_or(true),
         entities,
         enabled_at: now,
         disconnected_at: None,
-        last_sync_at: None,
-        last_error_at: None,
-        last_error: None,
         consecutive_failures: 0,
-        version: 1,
+        ..known
     };
     directory::put_connection(txn, &connection)?;
     Ok(connection)
 }
 
+/// Changes a connection.
+#[utoipa::path(
+    patch, path = "/organizations/{org}/connections/{id}", tag = "connections",
+    request_body = schema::ConnectionChange,
+    responses(
+        (status = 200, body = schema::Connection),
+        (status = 409, description = "`connection.ended`, `plugin.missing`"),
+    )
+)]
 pub(super) async fn update(
     State(api): State<Api>,
     Path((org, id)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     let known = (org.clone(), id.clone());
     api.read(move |read, _| find(read, &known.0, &known.1)).await?;
     let if_match = IfMatch::required(&headers)?;
-    let wanted = wanted(&bytes, false)?;
+    let wanted = connection_body::read(&bytes, false)?;
+    if wanted.federation_org_id.is_some() && caller.reach() != Reach::All {
+        let detail = "which of the federation's organizations this is, only a platformAdmin says";
+        return Err(Problem::new(403, "forbidden", detail));
+    }
     let inner = api.clone();
-    let updated = api
-        .deps
+    api.deps
         .store
-        .write(move |txn| -> Result<Connection, Problem> {
+        .write(move |txn| -> Result<Response, Problem> {
             let mut found = find(txn, &org, &id)?;
             if_match.check(found.version)?;
+            connected(&found)?;
+            let before = row(txn, &found)?;
             let connector = connectors::find(txn, &found.connector_id.to_string())?;
             let strategy = wanted.strategy.clone().unwrap_or(found.strategy);
+            let wishes = wanted.entities.as_ref();
             let entities =
-                check(&inner, &connector, strategy.as_deref(), wanted.entities.as_ref())?;
+                connection_body::check(&inner, txn, &connector, strategy.as_deref(), wishes)?;
             found.strategy = strategy;
             found.entities.extend(entities);
             let federation_org_id = wanted.federation_org_id.clone();
@@ -273,34 +278,104 @@ pub(super) async fn update(
             found.webhooks_enabled = wanted.webhooks_enabled.unwrap_or(found.webhooks_enabled);
             found.version += 1;
             directory::put_connection(txn, &found)?;
-            Ok(found)
+            let after = row(txn, &found)?;
+            let act = Act::new("updateConnection", found.id);
+            let act = act.of_key(audit::key(&found.organization, found.org_no));
+            caller.log(txn, act.changed(&before, &after))?;
+            Ok(tagged(found.version, after))
         })
-        .await?;
-    Ok(tagged(updated.version, row(&updated)))
+        .await
+}
+
+/// What is over is history, and does not change.
+fn connected(connection: &Connection) -> Result<(), Problem> {
+    match connection.disconnected_at {
+        None => Ok(()),
+        Some(_) => {
+            let detail = "the connection has ended: connect the two again first";
+            Err(Problem::conflict("connection.ended", detail))
+        }
+    }
+}
+
+fn put(txn: &Txn, connection: &mut Connection) -> Result<Response, Problem> {
+    connection.version += 1;
+    directory::put_connection(txn, connection)?;
+    Ok(tagged(connection.version, row(txn, connection)?))
+}
+
+/// Gives a connection credentials of its own, which go before the connector's; `If-Match` is optional.
+#[utoipa::path(
+    put, path = "/organizations/{org}/connections/{id}/credentials", tag = "connections",
+    request_body = schema::Credentials,
+    responses(
+        (status = 200, body = schema::Connection),
+        (status = 409, description = "`connection.ended`"),
+    )
+)]
+pub(super) async fn credentials(
+    State(api): State<Api>,
+    Path((org, id)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let known = (org.clone(), id.clone());
+    api.read(move |read, _| find(read, &known.0, &known.1)).await?;
+    let if_match = IfMatch::optional(&headers);
+    let given = Given::new(Value::Object(object(&bytes)?));
+    let (inner, now) = (api.clone(), api.now());
+    api.deps
+        .store
+        .write(move |txn| -> Result<Response, Problem> {
+            let mut found = find(txn, &org, &id)?;
+            if let Some(if_match) = if_match {
+                if_match.check(found.version)?;
+            }
+            connected(&found)?;
+            let connector = connectors::find(txn, &found.connector_id.to_string())?;
+            connector_body::check_credentials("", connector.auth_type, &given)?;
+            connectors::seal(&inner, txn, &connector, Some(&found), &given, now)?;
+            let act = Act::new("setConnectionCredentials", found.id);
+            let act = act.of_key(audit::key(&found.organization, found.org_no));
+            caller.log(txn, act.with(json!({ "credentials": "set" })))?;
+            put(txn, &mut found)
+        })
+        .await
 }
 
 /// Disconnects: nothing runs any more, the history stays.
+#[utoipa::path(
+    delete, path = "/organizations/{org}/connections/{id}", tag = "connections",
+    responses((status = 204, description = "It is disconnected"))
+)]
 pub(super) async fn delete(
     State(api): State<Api>,
     Path((org, id)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let known = (org.clone(), id.clone());
     api.read(move |read, _| find(read, &known.0, &known.1)).await?;
     let if_match = IfMatch::required(&headers)?;
-    let now = api.now();
-    api.deps
+    let (inner, now) = (api.clone(), api.now());
+    let revocable = api
+        .deps
         .store
-        .write(move |txn| -> Result<(), Problem> {
+        .write(move |txn| -> Result<_, Problem> {
             let mut found = find(txn, &org, &id)?;
             if_match.check(found.version)?;
             if found.disconnected_at.is_none() {
                 found.disconnected_at = Some(now);
-                found.version += 1;
-                directory::put_connection(txn, &found)?;
+                put(txn, &mut found)?;
+                directory::put_left(txn, now, found.connector_id, Some(found.id))?;
             }
-            Ok(())
+            let act = Act::new("disconnect", found.id);
+            caller.log(txn, act.of_key(audit::key(&found.organization, found.org_no)))?;
+            oauth::detach(&inner, txn, &oauth::of_connection(&found))
         })
         .await?;
+    oauth::revoke(&api, revocable);
+    api.scheduler.ring();
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,88 +1,138 @@
-//! Health: of the process (`/healthz`, `/readyz`), and of a connector over its runs.
+//! Health: of the process (`/healthz`, `/readyz`), of a connector and of a connection over their runs.
 
+use super::access::Reach;
 use super::problem::Problem;
-use super::{Api, connectors};
+use super::schema;
+use super::{Api, Caller, connections, connectors, oauth};
 use crate::clock;
-use crate::model::RunStatus;
+use crate::health;
 use crate::model::directory::ConnectorStatus;
-use crate::model::run::Run;
-use crate::store::{Read, directory, meta, runs};
-use axum::Json;
+use crate::model::health::Line;
+use crate::store::{Read, directory, meta};
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 
-const WINDOW_MILLIS: i64 = 30 * 24 * 60 * 60 * 1000;
-/// How many runs of the window are looked at.
-const RUNS_MAX: usize = 1_000;
-const ERRORS_MAX: usize = 20;
-
-/// The process answers.
+/// Whether the process answers.
+#[utoipa::path(
+    get, path = "/healthz", tag = "process",
+    security(()),
+    responses((status = 200, body = schema::Alive))
+)]
 pub(super) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The store can be read.
+/// Whether the store can be read.
+#[utoipa::path(
+    get, path = "/readyz", tag = "process",
+    security(()),
+    responses((status = 200, body = schema::Ready))
+)]
 pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
-    api.read(|read, _| Ok(meta::key_check(read as &dyn Read).map(drop)?)).await?;
+    api.read(|read, _| Ok(meta::key_checks(read as &dyn Read).map(drop)?)).await?;
     Ok(Json(json!({ "status": "ready" })))
 }
 
+/// How a connector fared over 30 days.
+///
+/// A caller of one organization sees how its own connection fares.
+#[utoipa::path(
+    get, path = "/connectors/{id}/health", tag = "connectors",
+    responses((status = 200, body = schema::ConnectorHealth))
+)]
 pub(super) async fn connector(
     State(api): State<Api>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
-    let since = api.now() - WINDOW_MILLIS;
+    let now = api.now();
     api.read(move |read, _| {
         let connector = connectors::find(read, &id)?;
-        let connections = directory::connections_of(read, connector.id)?;
-        let mut real = Vec::new();
-        runs::scan_newest(read, None, None, &mut |run| {
-            if run.created_at < since || real.len() >= RUNS_MAX {
-                return ControlFlow::Break(());
-            }
-            if run.connector == connector.id && !run.dry_run && run.completed_at.is_some() {
-                real.push(run);
-            }
-            ControlFlow::Continue(())
-        })?;
-        let good = |run: &&Run| matches!(run.status, RunStatus::Completed | RunStatus::Partial);
-        let bad = |run: &&Run| matches!(run.status, RunStatus::Failed | RunStatus::NeedsReauth);
-        let (successes, failures) =
-            (real.iter().filter(good).count(), real.iter().filter(bad).count());
-        let percent = |part: usize| {
-            let all = successes + failures;
-            (all > 0).then(|| (part * 1000 / all) as f64 / 10.0)
+        let rows = directory::connections_of(read, connector.id)?;
+        let reach = caller.reach();
+        let own = match reach {
+            Reach::All => None,
+            Reach::One(org) => rows.iter().find(|row| row.org_no == org),
         };
-        let last = |keep: &dyn Fn(&&Run) -> bool| {
-            real.iter().find(keep).and_then(|run| run.completed_at).map(clock::to_text)
+        let seen: Vec<_> = rows.iter().filter(|row| reach.holds(row.org_no)).cloned().collect();
+        let (whose, since) =
+            own.map_or((None, connector.created_at), |row| (Some(row.id), row.enabled_at));
+        let report = health::report(read, connector.id, whose, since, now)?;
+        let state = &report.state;
+        let suffering = rows.iter().any(|row| row.consecutive_failures > 0);
+        let status = match connector.status {
+            ConnectorStatus::Inactive => "inactive",
+            ConnectorStatus::Error => "error",
+            ConnectorStatus::Active if suffering || state.consecutive_faults > 0 => "degraded",
+            ConnectorStatus::Active => "healthy",
         };
-        let errors: Vec<Value> = real
-            .iter()
-            .filter(bad)
-            .take(ERRORS_MAX)
-            .flat_map(|run| {
-                run.errors.iter().map(move |error| json!({ "syncId": run.id, "error": error }))
-            })
-            .collect();
-        let worst = connections.iter().map(|c| c.consecutive_failures).max().unwrap_or(0);
-        let status = match (connector.status, worst) {
-            (ConnectorStatus::Inactive, _) => "inactive",
-            (ConnectorStatus::Error, _) => "error",
-            (ConnectorStatus::Active, 0) => "healthy",
-            (ConnectorStatus::Active, _) => "degraded",
-        };
+        let text = |at: Option<i64>| at.map(clock::to_text);
+        let tripped = state.tripped.as_ref();
         Ok(Json(json!({
             "status": status,
-            "consecutiveFailures": worst,
-            "lastSuccessAt": last(&good),
-            "lastErrorAt": last(&bad),
-            "lastSyncAt": last(&good),
-            "uptime": percent(successes),
-            "successRate": percent(successes),
-            "errorRate": percent(failures),
-            "errors": errors,
+            "consecutiveFailures": state.consecutive_faults,
+            "lastSuccessAt": text(state.last_success_at),
+            "lastSyncAt": text(state.last_success_at),
+            "lastErrorAt": text(state.last_error_at),
+            "lastError": state.last_error,
+            "disabledAt": text(tripped.map(|tripped| tripped.at)),
+            "nextProbeAt": text(tripped.map(|tripped| tripped.probe_at)),
+            "uptime": report.uptime,
+            "successRate": report.success_rate,
+            "errorRate": report.error_rate,
+            "runs": report.runs.good + report.runs.bad,
+            "errors": lines(&report),
+            "authorizations": oauth::health(read, &connector, &seen, now)?,
         })))
     })
     .await
+}
+
+/// How a connection fared over 30 days: its own failures, whoever is to blame.
+#[utoipa::path(
+    get, path = "/organizations/{org}/connections/{id}/health", tag = "connections",
+    operation_id = "health",
+    responses((status = 200, body = schema::ConnectionFare))
+)]
+pub(super) async fn connection(
+    State(api): State<Api>,
+    Path((org, id)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let now = api.now();
+    api.read(move |read, _| {
+        let row = connections::find(read, &org, &id)?;
+        let connector = row.connector_id;
+        let report = health::report(read, connector, Some(row.id), row.enabled_at, now)?;
+        let mut shown = connections::health(&row);
+        let more = json!({
+            "lastSyncAt": row.last_sync_at.map(clock::to_text),
+            "uptime": report.uptime,
+            "successRate": report.success_rate,
+            "errorRate": report.error_rate,
+            "runs": report.runs.good + report.runs.bad,
+            "errors": lines(&report),
+        });
+        if let (Some(shown), Value::Object(more)) = (shown.as_object_mut(), more) {
+            shown.extend(more);
+        }
+        Ok(Json(shown))
+    })
+    .await
+}
+
+fn lines(report: &health::Report) -> Vec<Value> {
+    let line = |line: &Line| {
+        json!({
+            "at": clock::to_text(line.at),
+            "kind": line.kind,
+            "code": line.code,
+            "message": line.message,
+            "page": line.page,
+            "syncId": line.sync_id,
+            "organizationId": line.organization,
+            "fault": line.fault,
+        })
+    };
+    report.lines.iter().map(line).collect()
 }

@@ -3,40 +3,90 @@
 //! Owns shapes, status codes and authentication. Must not run a sync, and must not let a storage type out. The only
 //! code beside the console that names axum.
 
+mod access;
+mod accounts;
+mod answer;
+mod audit;
 mod body;
 mod changes;
 mod conflicts;
+mod connection_body;
 mod connections;
 mod connector_body;
 mod connectors;
+mod cookie;
+mod credentials;
 mod csv;
 mod etag;
 mod export;
+mod failure_retry;
 mod failures;
+mod gate;
 mod health;
+mod hooks;
+mod idempotency;
+mod identity;
+mod intake;
+mod json;
+mod keys;
+mod listen;
+mod live;
+mod notification_body;
+mod notifications;
+mod oauth;
+mod openapi;
 mod organizations;
+mod pace;
 mod paging;
+mod patience;
 mod plugins;
 mod problem;
 mod queue;
 mod records;
+mod request;
+mod run_events;
 mod run_lists;
 mod runs;
+mod schedule_acts;
+mod schedule_body;
+mod schedule_fires;
+mod schedule_view;
+mod schedules;
+mod schema;
+mod seats;
+mod sessions;
 mod sync;
+mod template_preview;
 mod templates;
+mod throttle;
+mod tokens;
+mod users;
+mod why;
 
 use crate::clock;
-use crate::store::{self, Snapshot, directory};
-use crate::vault::TokenHash;
+use crate::inbox::Inbox;
+use crate::notify::Notifier;
+use crate::store::{self, Snapshot};
+use crate::trigger::Scheduler;
 use crate::worker::{Deps, Pool};
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::extract::DefaultBodyLimit;
+use axum::{Extension, Router, middleware};
 use problem::Problem;
+use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) use access::Caller;
+pub use gate::{Gate, Options as GateOptions};
+pub use intake::Intake;
+pub use listen::{Connections, serve};
+pub(crate) use users::is_email;
+
+/// Where the routes are.
+const PREFIX: &str = "/api/v1";
 
 /// What the handlers stand on. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +94,15 @@ pub struct Api {
     pub deps: Deps,
     pub pool: Pool,
     pub limits: Limits,
+    /// Where browsers reach this server, without a slash at its end.
+    pub public_url: Arc<String>,
+    pub gate: Arc<Gate>,
+    pub notifier: Notifier,
+    /// The server stops: answers that go on end.
+    pub stop: CancellationToken,
+    pub inbox: Inbox,
+    pub intake: Intake,
+    pub scheduler: Scheduler,
 }
 
 /// Maxima of a request.
@@ -51,14 +110,11 @@ pub struct Api {
 pub struct Limits {
     pub body_bytes_max: usize,
     pub component_bytes_max: usize,
-}
-
-/// Who asks.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) name: Arc<str>,
-    /// Its edits do not count as made by a person.
-    pub(crate) machine: bool,
+    /// How long the answer to a request with an idempotency key is kept, and how many.
+    pub idempotency_millis: i64,
+    pub idempotency_keys_max: u64,
+    /// From the head to the first byte of the answer.
+    pub request_max: Duration,
 }
 
 impl Api {
@@ -83,75 +139,146 @@ impl Api {
 
 /// All routes of the server.
 pub fn router(api: Api) -> Router {
-    let limits = api.limits;
-    let uploads = Router::new()
-        .route("/plugins", get(plugins::list).post(plugins::install))
-        .layer(DefaultBodyLimit::max(limits.component_bytes_max));
-    let v1 = Router::new()
-        .route("/plugins/{name}/approve", post(plugins::approve))
-        .route("/plugins/{name}/activate", post(plugins::activate))
-        .route("/plugins/reload", post(plugins::reload))
-        .route("/connectors", get(connectors::list).post(connectors::create))
-        .route(
-            "/connectors/{id}",
-            get(connectors::show).patch(connectors::update).delete(connectors::delete),
-        )
-        .route("/connectors/{id}/credentials", put(connectors::credentials))
-        .route("/connectors/{id}/check", post(connectors::check))
-        .route("/connectors/{id}/status", post(connectors::status))
-        .route("/connectors/{id}/clear-errors", post(connectors::clear_errors))
-        .route("/connectors/{id}/health", get(health::connector))
-        .route("/connectors/{id}/organizations", get(connections::of_connector))
-        .route("/organizations", get(organizations::list).post(organizations::create))
-        .route(
-            "/organizations/{org}",
-            get(organizations::show).patch(organizations::update).delete(organizations::delete),
-        )
-        .route("/organizations/{org}/connections", get(connections::list).post(connections::create))
-        .route(
-            "/organizations/{org}/connections/{id}",
-            get(connections::show).patch(connections::update).delete(connections::delete),
-        )
-        .route("/organizations/{org}/records", get(records::list).post(records::create))
-        .route("/organizations/{org}/records/{id}", get(records::show).patch(records::update))
-        .route("/organizations/{org}/records/{id}/history", get(records::history))
-        .route("/organizations/{org}/changes", get(changes::list))
-        .route("/organizations/{org}/queue", get(queue::list))
-        .route("/templates", get(templates::list).post(templates::create))
-        .route(
-            "/templates/{id}",
-            get(templates::show).put(templates::replace).delete(templates::delete),
-        )
-        .route("/sync/{entity}", post(sync::start))
-        .route("/sync/status", get(runs::list))
-        .route("/sync/status/export", get(export::list))
-        .route("/sync/status/{id}", get(runs::show))
-        .route("/sync/status/{id}/conflicts", get(run_lists::conflicts))
-        .route("/sync/status/{id}/records", get(run_lists::records))
-        .route("/sync/status/{id}/requests", get(run_lists::requests))
-        .route("/sync/status/{id}/logs", get(run_lists::logs))
-        .route("/sync/status/{id}/export", get(export::one))
-        .route("/sync/status/{id}/cancel", post(runs::cancel))
-        .route("/sync/status/{id}/approve", post(runs::approve))
-        .route("/sync/status/{id}/undo", post(runs::undo))
-        .route("/sync/failures", get(failures::list))
-        .route("/sync/failures/{id}", get(failures::show))
-        .route("/conflicts", get(conflicts::list))
-        .route("/conflicts/resolve", post(conflicts::resolve_many))
-        .route("/conflicts/{id}", get(conflicts::show))
-        .route("/conflicts/{id}/resolve", post(conflicts::resolve))
-        .layer(DefaultBodyLimit::max(limits.body_bytes_max))
-        .merge(uploads)
+    let document = openapi::Document::new(document().to_string());
+    let (v1, _) = v1(api.limits).split_for_parts();
+    let v1 = v1
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(middleware::map_response(in_our_form))
-        .layer(middleware::from_fn_with_state(api.clone(), authenticate));
-    Router::new()
-        .nest("/api/v1", v1)
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+        .layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
+        .layer(middleware::from_fn(etag::not_modified))
+        .layer(middleware::from_fn_with_state(api.clone(), access::guard));
+    // Nothing that the API gives a request is needed there.
+    let (intake, _) = intake().split_for_parts();
+    let intake = intake.method_not_allowed_fallback(no_method).with_state(api.clone());
+    let (root, _) = root().split_for_parts();
+    root.layer(Extension(document))
+        .nest(PREFIX, v1)
         .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(middleware::map_response(problem::in_our_form))
+        .layer(middleware::from_fn_with_state(api.clone(), request::frame))
         .with_state(api)
+        .merge(intake)
+}
+
+/// The OpenAPI document of all routes.
+pub fn document() -> Value {
+    let limits = Limits {
+        body_bytes_max: 0,
+        component_bytes_max: 0,
+        idempotency_millis: 0,
+        idempotency_keys_max: 0,
+        request_max: Duration::ZERO,
+    };
+    openapi::complete(root().merge(intake()).nest(PREFIX, v1(limits)).get_openapi())
+}
+
+/// What is open to everybody.
+fn root() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::empty())
+        .routes(routes!(openapi::show))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+}
+
+/// Where deliveries come in: open to everybody, since the signature says who it is.
+fn intake() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::empty())
+        .routes(routes!(intake::listening, intake::federation))
+        .routes(routes!(intake::connector))
+        .routes(routes!(intake::connection))
+}
+
+/// What needs a token. A route that is not described cannot be added here.
+fn v1(limits: Limits) -> OpenApiRouter<Api> {
+    let uploads = OpenApiRouter::default()
+        .routes(routes!(plugins::list, plugins::install))
+        .layer(DefaultBodyLimit::max(limits.component_bytes_max));
+    OpenApiRouter::default()
+        .routes(routes!(plugins::show))
+        .routes(routes!(plugins::approve))
+        .routes(routes!(plugins::activate))
+        .routes(routes!(plugins::reload))
+        .routes(routes!(connectors::list, connectors::create))
+        .routes(routes!(connectors::show, connectors::update, connectors::delete))
+        .routes(routes!(connectors::credentials, credentials::delete_of_connector))
+        .routes(routes!(connectors::check))
+        .routes(routes!(connectors::status))
+        .routes(routes!(connectors::clear_errors))
+        .routes(routes!(health::connector))
+        .routes(routes!(hooks::reception))
+        .routes(routes!(oauth::start))
+        .routes(routes!(oauth::refresh))
+        .routes(routes!(oauth::callback))
+        .routes(routes!(connections::of_connector))
+        .routes(routes!(organizations::list, organizations::create))
+        .routes(routes!(organizations::show, organizations::update, organizations::delete))
+        .routes(routes!(connections::list, connections::create))
+        .routes(routes!(connections::show, connections::update, connections::delete))
+        .routes(routes!(connections::credentials, credentials::delete_of_connection))
+        .routes(routes!(health::connection))
+        .routes(routes!(records::list, records::create))
+        .routes(routes!(records::show, records::update))
+        .routes(routes!(records::history))
+        .routes(routes!(why::show))
+        .routes(routes!(changes::list))
+        .routes(routes!(queue::list))
+        .routes(routes!(keys::status))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(templates::list, templates::create))
+        .routes(routes!(templates::show, templates::replace, templates::delete))
+        .routes(routes!(template_preview::unsaved))
+        .routes(routes!(template_preview::stored))
+        .routes(routes!(templates::of_connector))
+        .routes(routes!(sync::start))
+        .routes(routes!(runs::list))
+        .routes(routes!(export::list))
+        .routes(routes!(runs::show))
+        .routes(routes!(run_lists::conflicts))
+        .routes(routes!(run_lists::records))
+        .routes(routes!(run_lists::requests))
+        .routes(routes!(run_lists::logs))
+        .routes(routes!(run_events::follow))
+        .routes(routes!(export::one))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::approve))
+        .routes(routes!(runs::undo))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::show, schedules::replace, schedules::delete))
+        .routes(routes!(schedule_acts::pause))
+        .routes(routes!(schedule_acts::resume))
+        .routes(routes!(schedule_acts::trigger))
+        .routes(routes!(schedule_fires::next))
+        .routes(routes!(schedule_fires::fires))
+        .routes(routes!(failures::list))
+        .routes(routes!(failures::show))
+        .routes(routes!(failure_retry::one))
+        .routes(routes!(failure_retry::many))
+        .routes(routes!(sessions::show, sessions::create, sessions::delete))
+        .routes(routes!(sessions::password))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::revoke))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::show, users::update, users::delete))
+        .routes(routes!(users::password))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::show, tokens::delete))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
+        .routes(routes!(notifications::list, notifications::create))
+        .routes(routes!(notifications::show, notifications::update, notifications::delete))
+        .routes(routes!(notifications::test))
+        .routes(routes!(notifications::deliveries))
+        .routes(routes!(hooks::list))
+        .routes(routes!(hooks::show))
+        .routes(routes!(hooks::again))
+        .routes(routes!(conflicts::list))
+        .routes(routes!(conflicts::resolve_many))
+        .routes(routes!(conflicts::show))
+        .routes(routes!(conflicts::resolve))
+        .layer(middleware::from_fn(body::json_only))
+        .layer(DefaultBodyLimit::max(limits.body_bytes_max))
+        .merge(uploads)
 }
 
 async fn no_route() -> Problem {
@@ -160,47 +287,4 @@ async fn no_route() -> Problem {
 
 async fn no_method() -> Problem {
     Problem::new(405, "method.not-allowed", "this path does not take that method")
-}
-
-/// A body that is too large is refused by the framework, in a form of its own.
-async fn in_our_form(response: Response) -> Response {
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    let ours = kind.is_some_and(|kind| kind == "application/problem+json");
-    if response.status() != StatusCode::PAYLOAD_TOO_LARGE || ours {
-        return response;
-    }
-    let detail = "the body is larger than this server takes: `limits.requestBodyBytesMax`";
-    Problem::new(413, "body.too-large", detail).into_response()
-}
-
-async fn authenticate(
-    State(api): State<Api>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let header = request.headers().get(header::AUTHORIZATION);
-    let presented = header
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| TokenHash::of(token.trim()));
-    let Some(hash) = presented else {
-        return Err(Problem::unauthorized());
-    };
-    let found = directory::token(&api.deps.store.read()?, hash.as_bytes())?;
-    let token = found.ok_or_else(Problem::unauthorized)?;
-    request.extensions_mut().insert(Caller { name: token.name.into(), machine: token.machine });
-    Ok(next.run(request).await)
-}
-
-/// Answers requests until `stop`, then lets those under way finish.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    router: Router,
-    stop: tokio_util::sync::CancellationToken,
-) {
-    let stopped = async move { stop.cancelled().await };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the server ended");
-    }
 }

@@ -1,26 +1,31 @@
 //! `/organizations/{org}/records`: the local copies, edits by the caller, timelines.
 
+use super::answer::Answer;
+use super::audit::Act;
 use super::body::{Members, object};
 use super::etag::{IfMatch, tagged};
-use super::paging::{Query, page};
+use super::paging::{Gathered, Parameters, Query, page_of};
 use super::problem::Problem;
+use super::schema;
 use super::{Api, Caller, organizations};
 use crate::clock;
 use crate::commit::{self, Edited};
 use crate::model::record::FieldMeta;
 use crate::model::{ModifiedBy, OrgNo, Record, RecordId, RecordStatus, Value as Field};
-use crate::store::records::{self as rows, HistoryEntry};
+use crate::store::records::{self as rows, Cause, HistoryEntry};
 use crate::store::{Read, Store};
 use axum::body::Bytes;
-use axum::extract::{Path, Query as Parameters, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+/// Of a record that was just created.
+const FIRST_VERSION: u64 = 1;
 const FIELDS_MAX: usize = 500;
 const FIELD_NAME_CHARS_MAX: usize = 100;
 const VALUE_BYTES_MAX: usize = 256 << 10;
@@ -55,7 +60,7 @@ fn field_meta(meta: &FieldMeta) -> Value {
     json!({ "modifiedAt": clock::to_text(meta.modified_at), "modifiedBy": author(&meta.modified_by) })
 }
 
-fn author(by: &ModifiedBy) -> Value {
+pub(super) fn author(by: &ModifiedBy) -> Value {
     let kind = match by {
         ModifiedBy::Person(_) => "person",
         ModifiedBy::Machine(_) => "machine",
@@ -70,51 +75,51 @@ pub(super) fn by(caller: &Caller) -> ModifiedBy {
     if caller.machine { ModifiedBy::Machine(name) } else { ModifiedBy::Person(name) }
 }
 
-fn find(read: &dyn Read, store: &Store, org: OrgNo, id: &str) -> Result<Record, Problem> {
+pub(super) fn find(
+    read: &dyn Read,
+    store: &Store,
+    org: OrgNo,
+    id: &str,
+) -> Result<Record, Problem> {
     let missing = || Problem::not_found(format!("there is no record {id:?}"));
     let id: RecordId = id.parse().map_err(|_| missing())?;
     rows::get(read, store, org, id)?.ok_or_else(missing)
 }
 
+/// Local records.
+#[utoipa::path(
+    get, path = "/organizations/{org}/records", tag = "records",
+    params(schema::RecordFilter, schema::Paging),
+    responses((status = 200, body = schema::Page<schema::Record>))
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     Path(org): Path<String>,
-    Parameters(parameters): Parameters<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let query = Query::new(parameters, &["entity", "status", "q"])?;
     let entity = query.get("entity").map(str::to_owned);
-    let status = match query.get("status") {
+    let status = match query.word("status", &["active", "inactive"])? {
         None => None,
         Some("active") => Some(RecordStatus::Active),
-        Some("inactive") => Some(RecordStatus::Inactive),
-        Some(_) => return Err(Problem::invalid_at("?status", "must be `active` or `inactive`")),
+        Some(_) => Some(RecordStatus::Inactive),
     };
     let needle = query.get("q").map(str::to_lowercase);
-    let (limit, after) = (query.limit()?, query.cursor::<RecordId>()?);
+    let (mut found, after) = (Gathered::new(query.limit()?), query.cursor::<RecordId>()?);
     api.read(move |read, store| {
         let organization = organizations::find(read, &org)?;
         let known = entity.as_deref().map(|name| store.entity(name));
         let entity = match known {
             None => None,
             Some(Some(entity)) => Some(entity),
-            Some(None) => return Ok(page(Vec::new(), None)),
+            Some(None) => return page_of(Vec::new(), &query),
         };
-        let (mut items, mut last, mut more) = (Vec::new(), None, false);
         rows::scan(read, store, organization.no, entity, after, &mut |record| {
             let wanted = status.is_none_or(|status| record.status == status)
                 && needle.as_ref().is_none_or(|needle| holds(&record, needle));
-            if !wanted {
-                return ControlFlow::Continue(());
-            }
-            if items.len() == limit {
-                more = true;
-                return ControlFlow::Break(());
-            }
-            last = Some(record.id);
-            items.push(row(&record));
-            ControlFlow::Continue(())
+            found.offer(record.id, record, wanted)
         })?;
-        Ok(page(items, last.filter(|_| more).map(|id| id.to_string())))
+        query.page(found, |record| Ok(row(&record)))
     })
     .await
 }
@@ -126,6 +131,11 @@ fn holds(record: &Record, needle: &str) -> bool {
     in_values || in_ids || record.aliases.iter().any(|(_, id)| id.to_lowercase().contains(needle))
 }
 
+/// One record.
+#[utoipa::path(
+    get, path = "/organizations/{org}/records/{id}", tag = "records",
+    responses((status = 200, body = schema::Record))
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     Path((org, id)): Path<(String, String)>,
@@ -159,6 +169,12 @@ fn fields(members: &mut Members, object: Option<Map<String, Value>>) -> Vec<(Arc
     fields
 }
 
+/// The entities of all active connector plugins.
+fn known_entities(api: &Api) -> BTreeSet<String> {
+    let asks = api.deps.plugins.list().into_iter().filter_map(|info| info.asks);
+    asks.flat_map(|asks| asks.entities).collect()
+}
+
 fn status(members: &mut Members) -> Option<RecordStatus> {
     match members.text("status")?.as_str() {
         "active" => Some(RecordStatus::Active),
@@ -170,12 +186,24 @@ fn status(members: &mut Members) -> Option<RecordStatus> {
     }
 }
 
+/// What an edit touched, for the audit log. The values themselves are personal, and kept in the record's history.
+fn touched(fields: &[(Arc<str>, Field)], status: Option<RecordStatus>) -> Value {
+    let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+    json!({ "fields": names, "status": status })
+}
+
+/// Creates a record that no federation knows yet.
+#[utoipa::path(
+    post, path = "/organizations/{org}/records", tag = "records",
+    request_body = schema::NewRecord,
+    responses((status = 201, body = schema::Record))
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     Path(org): Path<String>,
     Extension(caller): Extension<Caller>,
     bytes: Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Answer, Problem> {
     let known = org.clone();
     let organization = api.read(move |read, _| organizations::find(read, &known)).await?;
     let mut members = Members::new(object(&bytes)?);
@@ -185,22 +213,31 @@ pub(super) async fn create(
         members.fault("fields", "is missing");
     }
     let fields = fields(&mut members, given);
+    let known = known_entities(&api);
+    if !entity.is_empty() && !known.contains(&entity) && api.deps.store.entity(&entity).is_none() {
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        members.fault("entity", format!("no connector has it; known are {known}"));
+    }
     members.finish()?;
     let (store, now) = (api.deps.store.clone(), api.now());
-    let created = api
-        .deps
-        .store
-        .write(move |txn| -> Result<Record, Problem> {
-            let no = store.intern_entity(txn, &entity)?;
-            let edit = Edited { fields: fields.clone(), status: None, at: now, by: by(&caller) };
-            Ok(commit::create(txn, &store, organization.no, no, edit)?)
-        })
-        .await?;
-    let mut response = tagged(created.version, row(&created));
-    *response.status_mut() = StatusCode::CREATED;
-    Ok(response)
+    api.commit(move |txn| {
+        let no = store.intern_entity(txn, &entity)?;
+        let edit =
+            Edited { fields: fields.clone(), status: None, at: now, by: by(&caller), cause: None };
+        let created = commit::create(txn, &store, organization.no, no, edit)?;
+        let act = Act::new("createRecord", created.id).of(&organization);
+        caller.log(txn, act.with(touched(&fields, None)))?;
+        Ok(Answer::created(created.version, row(&created)))
+    })
+    .await
 }
 
+/// Edits a record, as a change made here.
+#[utoipa::path(
+    patch, path = "/organizations/{org}/records/{id}", tag = "records",
+    request_body = schema::RecordChange,
+    responses((status = 200, body = schema::Record))
+)]
 pub(super) async fn update(
     State(api): State<Api>,
     Path((org, id)): Path<(String, String)>,
@@ -237,30 +274,45 @@ pub(super) async fn update(
         .deps
         .store
         .write(move |txn| -> Result<Record, Problem> {
-            let edit = Edited { fields: fields.clone(), status, at: now, by: by(&caller) };
-            Ok(commit::edit(txn, &store, organization.no, found.id, version, edit)?)
+            let edit =
+                Edited { fields: fields.clone(), status, at: now, by: by(&caller), cause: None };
+            let record = commit::edit(txn, &store, organization.no, found.id, version, edit)?;
+            let act = Act::new("editRecord", record.id).of(&organization);
+            caller.log(txn, act.with(touched(&fields, status)))?;
+            Ok(record)
         })
         .await?;
     Ok(tagged(edited.version, row(&edited)))
 }
 
+/// The changes of a record, newest first.
+#[utoipa::path(
+    get, path = "/organizations/{org}/records/{id}/history", tag = "records",
+    params(schema::Paging),
+    responses((status = 200, body = schema::Page<schema::HistoryEntry>))
+)]
 pub(super) async fn history(
     State(api): State<Api>,
     Path((org, id)): Path<(String, String)>,
-    Parameters(parameters): Parameters<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let query = Query::new(parameters, &[])?;
-    let items = api
-        .read(move |read, store| {
-            let organization = organizations::find(read, &org)?;
-            let record = find(read, store, organization.no, &id)?;
-            let entries = rows::history(read, organization.no, record.id)?;
-            let mut items: Vec<Value> = entries.iter().rev().map(entry).collect();
-            items.push(creation(&record));
-            Ok(items)
-        })
-        .await?;
-    super::paging::page_of(items, &query)
+    let (mut found, before) = (Gathered::new(query.limit()?), query.cursor::<u64>()?);
+    api.read(move |read, store| {
+        let organization = organizations::find(read, &org)?;
+        let record = find(read, store, organization.no, &id)?;
+        let mut flow = ControlFlow::Continue(());
+        rows::scan_history(read, organization.no, record.id, before, &mut |change| {
+            flow = found.offer(change.version, entry(&change), true);
+            flow
+        })?;
+        if flow.is_continue() && before != Some(FIRST_VERSION) {
+            // The creation has no entry of its own. Breaking here or not is the same: it is the last.
+            let _ = found.offer(FIRST_VERSION, creation(&record), true);
+        }
+        query.page(found, Ok)
+    })
+    .await
 }
 
 fn entry(entry: &HistoryEntry) -> Value {
@@ -285,6 +337,14 @@ fn entry(entry: &HistoryEntry) -> Value {
         "fields": fields,
         "statusBefore": entry.status_before,
         "statusAfter": entry.status_after,
+        "undoOf": match entry.cause {
+            Some(Cause::Undo(run)) => Some(run),
+            _ => None,
+        },
+        "conflictId": match entry.cause {
+            Some(Cause::Conflict(conflict)) => Some(conflict),
+            _ => None,
+        },
     })
 }
 
@@ -299,7 +359,7 @@ fn creation(record: &Record) -> Value {
     })
 }
 
-fn run_of(by: &ModifiedBy) -> Option<String> {
+pub(super) fn run_of(by: &ModifiedBy) -> Option<String> {
     match by {
         ModifiedBy::Run(run) => Some(run.to_string()),
         ModifiedBy::Person(_) | ModifiedBy::Machine(_) => None,

@@ -1,17 +1,20 @@
 //! What a run left behind, page by page: conflict lines, outcomes per record, requests, log lines.
 
 use super::Api;
-use super::paging::{Query, page};
+use super::paging::{Gathered, Parameters, Query};
 use super::problem::Problem;
-use super::runs::find;
+use super::runs::{find, with_details};
+use super::schema;
+use crate::clock;
 use crate::model::{RecordId, RunId};
 use crate::store::Snapshot;
 use crate::store::runs::{self, ConflictLine, RecordOutcome};
 use axum::Json;
-use axum::extract::{Path, Query as Parameters, State};
+use axum::extract::{Path, State};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::fmt;
 use std::ops::ControlFlow;
+use std::str::FromStr;
 
 pub(super) fn conflict(line: &ConflictLine) -> Value {
     json!({
@@ -29,6 +32,13 @@ pub(super) fn conflict(line: &ConflictLine) -> Value {
     })
 }
 
+fn request(mut line: Value) -> Value {
+    if let Some(at) = line["at"].as_i64() {
+        line["at"] = json!(clock::to_text(at));
+    }
+    line
+}
+
 pub(super) fn outcome(outcome: &RecordOutcome) -> Value {
     let record = (outcome.record != 0).then(|| RecordId(outcome.record).to_string());
     json!({
@@ -40,43 +50,79 @@ pub(super) fn outcome(outcome: &RecordOutcome) -> Value {
     })
 }
 
+/// The conflict lines of a run.
+#[utoipa::path(
+    get, path = "/sync/status/{id}/conflicts", tag = "runs",
+    params(schema::Paging),
+    responses((status = 200, body = schema::Page<schema::ConflictLine>))
+)]
 pub(super) async fn conflicts(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Parameters(parameters): Parameters<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
-    numbered(api, id, parameters, |read, run, from, limit| {
+    numbered(api, id, parameters, Of::Run, |read, run, from, limit| {
         let rows = runs::conflicts(read, run, from, limit)?;
         Ok(rows.into_iter().map(|(number, line)| (number, conflict(&line))).collect())
     })
     .await
 }
 
+/// The requests that a run sent.
+#[utoipa::path(
+    get, path = "/sync/status/{id}/requests", tag = "runs",
+    params(schema::Paging),
+    responses(
+        (status = 200, body = schema::Page<schema::RequestLine>),
+        (status = 410, description = "`run.details-gone`"),
+    )
+)]
 pub(super) async fn requests(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Parameters(parameters): Parameters<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
-    numbered(api, id, parameters, |read, run, from, limit| {
-        Ok(runs::requests(read, run, from, limit)?)
+    numbered(api, id, parameters, Of::Details, |read, run, from, limit| {
+        let rows = runs::requests(read, run, from, limit)?;
+        Ok(rows.into_iter().map(|(number, line)| (number, request(line))).collect())
     })
     .await
 }
 
+/// The log lines of a run.
+#[utoipa::path(
+    get, path = "/sync/status/{id}/logs", tag = "runs",
+    params(schema::Paging),
+    responses(
+        (status = 200, body = schema::Page<schema::LogLine>),
+        (status = 410, description = "`run.details-gone`"),
+    )
+)]
 pub(super) async fn logs(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Parameters(parameters): Parameters<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
-    numbered(api, id, parameters, |read, run, from, limit| Ok(runs::logs(read, run, from, limit)?))
-        .await
+    numbered(api, id, parameters, Of::Details, |read, run, from, limit| {
+        Ok(runs::logs(read, run, from, limit)?)
+    })
+    .await
+}
+
+/// How long a list is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// As long as the run.
+    Run,
+    Details,
 }
 
 /// A list whose rows are numbered; the cursor is the next number.
 async fn numbered(
     api: Api,
     id: String,
-    parameters: HashMap<String, String>,
+    parameters: Parameters,
+    of: Of,
     rows: impl FnOnce(&Snapshot, RunId, u32, usize) -> Result<Vec<(u32, Value)>, Problem>
     + Send
     + 'static,
@@ -85,50 +131,81 @@ async fn numbered(
     let (limit, from) = (query.limit()?, query.cursor::<u32>()?.unwrap_or(0));
     api.read(move |read, _| {
         let run = find(read, &id)?;
-        let mut found = rows(read, run.id, from, limit + 1)?;
-        let next = found.get(limit).map(|(number, _)| number.to_string());
-        found.truncate(limit);
-        Ok(page(found.into_iter().map(|(_, row)| row).collect(), next))
+        if of == Of::Details {
+            with_details(&run)?;
+        }
+        let mut gathered = Gathered::new(limit);
+        for (number, row) in rows(read, run.id, from, limit + 1)? {
+            // The position is where the next page begins.
+            if gathered.offer(number.saturating_add(1), row, true).is_break() {
+                break;
+            }
+        }
+        query.page(gathered, Ok)
     })
     .await
 }
 
-/// The cursor is `page.index`.
+const OUTCOMES: [&str; 7] =
+    ["created", "updated", "linked", "inactivated", "reactivated", "conflict", "quarantined"];
+
+/// An outcome: the page of the listing, and the number in it.
+#[derive(Default)]
+struct Position {
+    page: u32,
+    index: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.page, self.index)
+    }
+}
+
+impl FromStr for Position {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Position, ()> {
+        let (page, index) = text.split_once('.').ok_or(())?;
+        let (page, index) = (page.parse().map_err(drop)?, index.parse().map_err(drop)?);
+        Ok(Position { page, index })
+    }
+}
+
+/// What became of each record.
+#[utoipa::path(
+    get, path = "/sync/status/{id}/records", tag = "runs",
+    params(schema::OutcomeFilter, schema::Paging),
+    responses(
+        (status = 200, body = schema::Page<schema::RecordOutcome>),
+        (status = 410, description = "`run.details-gone`"),
+    )
+)]
 pub(super) async fn records(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Parameters(parameters): Parameters<HashMap<String, String>>,
+    parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let query = Query::new(parameters, &["outcome"])?;
-    let (limit, cursor) = (query.limit()?, query.get("cursor").map(str::to_owned));
-    let wanted = query.get("outcome").map(str::to_owned);
-    let (first, skip) = match cursor.as_deref().map(|cursor| cursor.split_once('.')) {
-        None => (0, 0),
-        Some(Some((page, index))) => {
-            let bad = || Problem::invalid_at("?cursor", "must be a `nextCursor`");
-            (page.parse::<u32>().map_err(|_| bad())?, index.parse::<usize>().map_err(|_| bad())?)
-        }
-        Some(None) => return Err(Problem::invalid_at("?cursor", "must be a `nextCursor`")),
-    };
+    let mut found = Gathered::new(query.limit()?);
+    let wanted = query.word("outcome", &OUTCOMES)?.map(str::to_owned);
+    let from = query.cursor::<Position>()?.unwrap_or_default();
     api.read(move |read, _| {
         let run = find(read, &id)?;
-        let (mut items, mut next) = (Vec::new(), None);
-        runs::scan_outcomes(read, run.id, first, &mut |page, chunk| {
-            let start = if page == first { skip } else { 0 };
-            for (index, row) in chunk.iter().enumerate().skip(start) {
+        with_details(&run)?;
+        runs::scan_outcomes(read, run.id, from.page, &mut |page, chunk| {
+            let skip = if page == from.page { from.index } else { 0 };
+            for (index, row) in chunk.iter().enumerate().skip(skip) {
                 let row = outcome(row);
-                if wanted.as_deref().is_some_and(|wanted| row["outcome"] != wanted) {
-                    continue;
-                }
-                if items.len() == limit {
-                    next = Some(format!("{page}.{index}"));
+                let wanted = wanted.as_deref().is_none_or(|wanted| row["outcome"] == wanted);
+                let behind = Position { page, index: index + 1 };
+                if found.offer(behind, row, wanted).is_break() {
                     return ControlFlow::Break(());
                 }
-                items.push(row);
             }
             ControlFlow::Continue(())
         })?;
-        Ok(page(items, next))
+        query.page(found, Ok)
     })
     .await
 }

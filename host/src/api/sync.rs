@@ -1,26 +1,28 @@
 //! `POST /sync/{entity}`: asks for a run. The run itself is the worker's.
 
+use super::answer::Answer;
+use super::audit::Act;
 use super::body::{Members, object};
+use super::idempotency::{Earlier, KEY_BYTES_MAX, digest, fingerprint, reserve};
 use super::problem::Problem;
-use super::{Api, Caller, connectors, organizations};
+use super::schema;
+use super::{Api, Caller, connectors};
+use crate::ask::{self, Refusal};
 use crate::clock;
 use crate::model::Mode;
-use crate::model::directory::{Connector, ConnectorStatus};
-use crate::model::manifest::{ConnectorManifest, EntitySpec};
+use crate::model::directory::Connector;
 use crate::model::run::{EntityRequest, Trigger};
 use crate::queue::{self, Enqueued};
-use crate::store::{Read, directory, runs};
-use crate::worker::setup;
+use crate::store::{Read, directory, idempotency as kept, runs};
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 const IDS_MAX: usize = 10_000;
 const ID_BYTES_MAX: usize = 512;
+/// When a full queue is worth another try.
+const FULL_MILLIS: i64 = 60_000;
 
 /// A body, read but not yet compared with the connector.
 struct Asked {
@@ -60,6 +62,10 @@ fn asked(bytes: &Bytes) -> Result<Asked, Problem> {
     let filters = filters.filter(|filters| !filters.is_empty());
     let dry_run = members.flag("dryRun").unwrap_or(false);
     let idempotency_key = members.text("idempotencyKey");
+    let long = |key: &String| key.is_empty() || key.len() > KEY_BYTES_MAX;
+    if idempotency_key.as_ref().is_some_and(long) {
+        members.fault("idempotencyKey", format!("1 to {KEY_BYTES_MAX} bytes"));
+    }
     members.finish()?;
     let filters = filters.map(check_filters).transpose()?;
     Ok(Asked { organization, connector, mode, ids, filters, dry_run, idempotency_key })
@@ -79,40 +85,54 @@ fn check_filters(filters: Map<String, Value>) -> Result<Value, Problem> {
     Ok(Value::Object(filters))
 }
 
+/// Asks for a run of one entity, or of `all`.
+#[utoipa::path(
+    post, path = "/sync/{entity}", tag = "sync",
+    request_body = schema::SyncRequest,
+    responses(
+        (status = 202, body = schema::SyncAccepted, headers(("Location", description = "The run"))),
+        (status = 409, description = "`connector.not-active`, `plugin.missing`"),
+        (status = 429, description = "`queue.full`"),
+    )
+)]
 pub(super) async fn start(
     State(api): State<Api>,
     Path(entity): Path<String>,
     Extension(caller): Extension<Caller>,
     bytes: Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Answer, Problem> {
     let asked = asked(&bytes)?;
-    let fingerprint = fingerprint(&entity, &bytes);
+    let fingerprint = fingerprint(&[entity.as_bytes(), &bytes]);
     let (inner, now) = (api.clone(), api.now());
     let answer = api
-        .deps
-        .store
-        .write(move |txn| -> Result<Value, Problem> {
-            let organization = organizations::find(txn, &asked.organization)
-                .map_err(|_| Problem::not_found("there is no such organization"))?;
-            let connector = connectors::find(txn, &asked.connector)
-                .map_err(|_| Problem::not_found("there is no such connector"))?;
+        .commit(move |txn| {
+            let missing = |what: &str| Problem::not_found(format!("there is no such {what}"));
+            let reach = caller.reach();
+            let organization = reach
+                .organization(txn, &asked.organization)
+                .map_err(|_| missing("organization"))?;
+            let connector =
+                connectors::find(txn, &asked.connector).map_err(|_| missing("connector"))?;
             let connection = directory::connection_between(txn, organization.no, connector.id)?
                 .ok_or_else(|| Problem::not_found("the organization is not connected to it"))?;
-            let key = asked.idempotency_key.as_deref();
-            if let Some(key) = key
-                && let Some(seen) = runs::idempotent(txn, organization.no, key)?
-            {
-                if seen.fingerprint != fingerprint {
-                    let message = "this key was used for another request";
-                    return Err(Problem::invalid_at("/idempotencyKey", message));
+            // The key in the body is shared by all callers of the organization.
+            let scope = organization.no.to_string();
+            let key = asked.idempotency_key.as_deref().map(|key| digest(&scope, key));
+            if let Some(key) = &key {
+                let since = now - inner.limits.idempotency_millis;
+                match Earlier::find(txn, key, &fingerprint, since)? {
+                    Earlier::Answered(answer) => return Ok(answer),
+                    Earlier::None => reserve(&inner, txn, key, &fingerprint, now)?,
+                    Earlier::InFlight | Earlier::OtherRequest => {
+                        let message = "this key was used for another request";
+                        return Err(Problem::invalid_at("/idempotencyKey", message));
+                    }
                 }
-                let enqueued = Enqueued { run: seen.run, job: seen.job, joined: false };
-                return view(txn, &enqueued, &entity, &asked);
             }
             let requests = requests(&inner, &connector, &entity, &asked)?;
             let default = &inner.deps.options.strategy_default;
             let request = queue::Request {
-                strategy: setup::policy_words(&connector, &connection, default),
+                strategy: ask::policy_words(&connector, &connection, default),
                 connection,
                 requests,
                 trigger: Trigger::Manual,
@@ -120,41 +140,43 @@ pub(super) async fn start(
                 requested_by: caller.name.to_string(),
                 now,
             };
+            check_room(txn, &request, inner.deps.options.queued_jobs_max)?;
             let enqueued = queue::enqueue(txn, request)?;
-            if let Some(key) = key {
-                let seen = runs::Idempotent {
-                    fingerprint: fingerprint.clone(),
-                    run: enqueued.run,
-                    job: enqueued.job,
-                    at: now,
-                };
-                runs::put_idempotent(txn, organization.no, key, &seen)?;
+            let answer = Answer::accepted(accepted(txn, &enqueued, &entity, asked.mode)?)
+                .at(format!("/api/v1/sync/status/{}", enqueued.run));
+            if let Some(key) = &key {
+                kept::answer(txn, key, answer.kept())?;
             }
-            view(txn, &enqueued, &entity, &asked)
+            let act = Act::new("startSync", enqueued.run).of(&organization);
+            let mode = asked.mode.as_str();
+            let what = json!({ "entity": entity, "mode": mode, "dryRun": asked.dry_run });
+            caller.log(txn, act.with(what))?;
+            Ok(answer)
         })
         .await?;
     api.deps.bell.notify_one();
-    let location = format!("/api/v1/sync/status/{}", answer["syncId"].as_str().unwrap_or_default());
-    let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(header::LOCATION, location);
+    Ok(answer)
+}
+
+/// 429 where the organization's queue is full.
+pub(super) fn check_room(
+    read: &dyn Read,
+    request: &queue::Request,
+    jobs_max: usize,
+) -> Result<(), Problem> {
+    if queue::has_room(read, request, jobs_max)? {
+        return Ok(());
     }
-    Ok(response)
+    let detail = format!("{jobs_max} jobs of this organization are in the queue already");
+    Err(Problem::wait("queue.full", FULL_MILLIS, &detail))
 }
 
-fn fingerprint(entity: &str, bytes: &Bytes) -> String {
-    let mut hash = Sha256::new();
-    hash.update(entity);
-    hash.update([0]);
-    hash.update(bytes);
-    hex::encode(hash.finalize())
-}
-
-fn view(
+/// What somebody is told who asked for a run.
+pub(super) fn accepted(
     read: &dyn Read,
     enqueued: &Enqueued,
     entity: &str,
-    asked: &Asked,
+    mode: Mode,
 ) -> Result<Value, Problem> {
     let run = runs::get(read, enqueued.run)?;
     let status = run.as_ref().map(|run| run.status);
@@ -163,7 +185,7 @@ fn view(
         "syncId": enqueued.run,
         "jobId": enqueued.job,
         "status": status,
-        "mode": asked.mode,
+        "mode": mode,
         "entity": entity,
         "joined": enqueued.joined,
     });
@@ -180,57 +202,20 @@ fn requests(
     entity: &str,
     asked: &Asked,
 ) -> Result<Vec<EntityRequest>, Problem> {
-    if connector.status != ConnectorStatus::Active {
-        let detail = "the connector is not active: clear its errors or switch it on first";
-        return Err(Problem::conflict("connector.not-active", detail));
-    }
-    let plugin = setup::connector_plugin(&api.deps, connector)
-        .map_err(|failure| Problem::conflict(&failure.code, failure.message))?;
-    let manifest = setup::connector_manifest(&plugin)
-        .map_err(|failure| Problem::conflict(&failure.code, failure.message))?;
-    let specs = specs(manifest, entity)?;
-    let mode = asked.mode.as_str();
-    for spec in &specs {
-        let fetches = asked.mode != Mode::Ids || plugin.abilities.fetch;
-        if !fetches || !spec.modes.iter().any(|known| known == mode) {
-            let message =
-                format!("{} can be synced in these modes: {}", spec.name, spec.modes.join(", "));
-            return Err(Problem::invalid_at("/mode", message));
-        }
-    }
-    let request = |spec: &&EntitySpec| EntityRequest {
-        entity: spec.name.clone(),
-        mode: asked.mode,
-        ids: asked.ids.clone(),
-        filters: asked.filters.clone(),
-    };
-    Ok(specs.iter().map(request).collect())
+    ask::standing(connector).map_err(refused)?;
+    let (mode, ids, filters) = (asked.mode, asked.ids.as_slice(), asked.filters.as_ref());
+    let wish = ask::Wish { entity, mode, ids, filters };
+    ask::requests(&api.deps.plugins, connector, wish).map_err(refused)
 }
 
-fn specs<'a>(
-    manifest: &'a ConnectorManifest,
-    entity: &str,
-) -> Result<Vec<&'a EntitySpec>, Problem> {
-    if entity == "all" {
-        return Ok(in_order(&manifest.entities));
+/// A refusal as an answer.
+pub(super) fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::UnknownEntity(_) => Problem::not_found(refusal.to_string()),
+        Refusal::Mode { .. } => Problem::invalid_at("/mode", refusal.to_string()),
+        Refusal::NotActive
+        | Refusal::Disabled
+        | Refusal::PluginMissing(_)
+        | Refusal::NotAConnector(_) => Problem::conflict(refusal.code(), refusal.to_string()),
     }
-    match manifest.entity(entity) {
-        Some(spec) => Ok(vec![spec]),
-        None => Err(Problem::not_found(format!("the connector has no entity {entity:?}"))),
-    }
-}
-
-/// Entities that others refer to come first; a circle keeps the manifest's order.
-fn in_order(entities: &[EntitySpec]) -> Vec<&EntitySpec> {
-    let mut waiting: Vec<&EntitySpec> = entities.iter().collect();
-    let mut ordered: Vec<&EntitySpec> = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let waits = |spec: &EntitySpec, waiting: &[&EntitySpec]| {
-            let waits_for = |entity: &str| waiting.iter().any(|other| other.name == entity);
-            spec.references.iter().any(|r| r.entity != spec.name && waits_for(&r.entity))
-        };
-        let at = waiting.iter().position(|spec| !waits(spec, &waiting)).unwrap_or(0);
-        ordered.push(waiting.remove(at));
-    }
-    ordered
 }

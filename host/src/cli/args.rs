@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    changes, check_config, conflict, connector, demo, failure, init, org, plugin, record, runs,
-    serve, sync,
+    audit, changes, check_config, conflict, connector, demo, doctor, failure, init, key, notify,
+    org, plugin, record, runs, schedule, serve, shell, sync, template, token, user, webhook,
 };
 use crate::config::Flag;
 use clap::{Args, Parser, Subcommand};
@@ -48,7 +48,7 @@ impl Global {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Prepare a data directory: key file, stores and one API token
+    /// Prepare a data directory: key file, stores, one API token, the first admin
     Init(init::InitArgs),
     /// Run the server
     Serve(serve::ServeArgs),
@@ -56,8 +56,16 @@ pub(super) enum Command {
     Demo(demo::DemoArgs),
     /// Print every setting with its origin
     CheckConfig(check_config::CheckConfigArgs),
+    /// Look for what is wrong: data directory, keys, store, plugins, the running server
+    Doctor(doctor::DoctorArgs),
     /// Print the version
     Version,
+    /// Print the OpenAPI description of the HTTP API
+    Openapi,
+    /// Print what a shell needs to complete commands
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man(shell::ManArgs),
     /// Plugins: the components that speak to federations and decide conflicts
     Plugin {
         #[command(subcommand)]
@@ -73,8 +81,18 @@ pub(super) enum Command {
         #[command(subcommand)]
         verb: connector::Verb,
     },
+    /// Templates: which field of a federation becomes which local field
+    Template {
+        #[command(subcommand)]
+        verb: template::Verb,
+    },
     /// Ask for a run
     Sync(sync::SyncArgs),
+    /// Schedules: when connections are synced by themselves
+    Schedule {
+        #[command(subcommand)]
+        verb: schedule::Verb,
+    },
     /// Runs, past and present
     Run {
         #[command(subcommand)]
@@ -90,10 +108,40 @@ pub(super) enum Command {
         #[command(subcommand)]
         verb: failure::Verb,
     },
+    /// Deliveries that remote systems sent in
+    Webhook {
+        #[command(subcommand)]
+        verb: webhook::Verb,
+    },
+    /// Channels by which people are told, and the log of what was told
+    Notify {
+        #[command(subcommand)]
+        verb: notify::Verb,
+    },
+    /// The keys under which secrets are sealed
+    Key {
+        #[command(subcommand)]
+        verb: key::Verb,
+    },
     /// Local records
     Record {
         #[command(subcommand)]
         verb: record::Verb,
+    },
+    /// People who log in with a password
+    User {
+        #[command(subcommand)]
+        verb: user::Verb,
+    },
+    /// API tokens of programs
+    Token {
+        #[command(subcommand)]
+        verb: token::Verb,
+    },
+    /// Who changed what
+    Audit {
+        #[command(subcommand)]
+        verb: audit::Verb,
     },
     /// The change feed of an organization
     Changes(changes::ChangesArgs),
@@ -106,6 +154,7 @@ impl Command {
             Command::Serve(args) => args.data_dir.clone(),
             Command::Demo(args) => args.data_dir.clone(),
             Command::CheckConfig(args) => args.data_dir.clone(),
+            Command::Doctor(args) => args.data_dir.clone(),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 //! Turns problem answers into [`Problem`]s. Ignores proxy variables and follows no redirect, so that
 //! the token only goes to the named server.
 
+use super::events::Events;
 use super::problem::{self, Exit, Problem};
 use crate::config;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 const CONNECT_SECONDS_MAX: u64 = 10;
 const REQUEST_SECONDS_MAX: u64 = 120;
+/// One connection of a stream; afterwards it is taken up again.
+const STREAM_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// An export may be long; anything longer than this belongs into pages.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
@@ -67,6 +70,23 @@ impl Client {
         body(self.read(path, query).await?).await
     }
 
+    /// A stream behind the event that the caller has; none where there is nothing more.
+    pub(super) async fn events(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        last_event_id: Option<&str>,
+    ) -> Result<Option<Events>, Problem> {
+        let mut request = self.request(Method::GET, path, query);
+        request = request.header(ACCEPT, "text/event-stream").timeout(STREAM_MAX);
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = self.send(request).await?;
+        let is_over = response.status() == reqwest::StatusCode::NO_CONTENT;
+        Ok((!is_over).then(|| Events::new(response)))
+    }
+
     pub(super) async fn get_tagged(&self, path: &str) -> Result<Tagged, Problem> {
         let response = self.read(path, &[]).await?;
         let etag = response.headers().get(ETAG).cloned();
@@ -99,6 +119,17 @@ impl Client {
         body: &Value,
     ) -> Result<Value, Problem> {
         let request = tagged.guard(self.request(Method::PATCH, path, &[]));
+        json(self.send(with_json(request, body)).await?).await
+    }
+
+    /// Replaces the row that was read, unless it changed meanwhile.
+    pub(super) async fn replace(
+        &self,
+        path: &str,
+        tagged: &Tagged,
+        body: &Value,
+    ) -> Result<Value, Problem> {
+        let request = tagged.guard(self.request(Method::PUT, path, &[]));
         json(self.send(with_json(request, body)).await?).await
     }
 

@@ -8,6 +8,7 @@ use super::org::{given, object};
 use super::output::{Io, at};
 use super::problem::{Exit, Problem};
 use super::secret::SecretArgs;
+use crate::telemetry::escape_control;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -36,7 +37,7 @@ pub(super) enum Verb {
         /// Name or id
         connector: String,
         #[command(flatten)]
-        secret: SecretArgs,
+        secret: Box<SecretArgs>,
     },
     /// One cheap authenticated call; exit code 1 if it fails
     Check {
@@ -46,16 +47,56 @@ pub(super) enum Verb {
         #[arg(long)]
         org: Option<String>,
     },
+    /// Authorize access over OAuth 2
+    #[command(subcommand)]
+    Oauth(Oauth),
     /// How a connector has fared
     Health {
         /// Name or id
         connector: String,
     },
-    /// Make a connector inactive; its history stays
+    /// Switch a connector on or off
+    Status {
+        /// Name or id
+        connector: String,
+        #[arg(value_enum)]
+        status: Switch,
+    },
+    /// A connector that was disabled is well again: it syncs from now on
+    ClearErrors {
+        /// Name or id
+        connector: String,
+    },
+    /// Destroy the credentials for good, those of its connections too
+    DestroyCredentials {
+        /// Name or id
+        connector: String,
+        /// Only what the connection of this organization has of its own
+        #[arg(long)]
+        org: Option<String>,
+    },
+    /// Make a connector inactive; its history stays, its credentials for a while
     Delete {
         /// Name or id
         connector: String,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Oauth {
+    /// Begin; prints the address to open in a browser
+    Start(Whose),
+    /// Ask for a new access token now
+    Refresh(Whose),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Whose {
+    /// Name or id
+    connector: String,
+    /// Id of a connection that is authorized on its own
+    #[arg(long, value_name = "ID")]
+    connection: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -63,6 +104,12 @@ pub(super) enum Status {
     Active,
     Inactive,
     Error,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Switch {
+    Active,
+    Inactive,
 }
 
 #[derive(Args, Debug)]
@@ -108,7 +155,19 @@ struct Changes {
     /// Conflict strategy of this connector
     #[arg(long)]
     strategy: Option<String>,
-    /// Template of the field mapping
+    /// When to sync by itself: five fields of cron, or a word such as @daily
+    #[arg(long, value_name = "CRON")]
+    schedule: Option<String>,
+    /// IANA zone of the schedule, instead of each organization's
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+    /// Whether to sync by itself at all
+    #[arg(long, value_name = "true|false")]
+    enabled: Option<bool>,
+    /// How often a run that failed is tried again
+    #[arg(long, value_name = "COUNT")]
+    max_retries: Option<u32>,
+    /// Template of the field mapping; `default` goes back to the plugin's own
     #[arg(long, value_name = "ID")]
     template: Option<String>,
 }
@@ -137,12 +196,22 @@ impl Changes {
             config.extend(object("--config-json", text)?);
             body.insert("config".to_owned(), config.into());
         }
-        if let Some(strategy) = &self.strategy {
-            let mut sync = member("syncConfig");
-            sync.insert("conflictStrategy".to_owned(), strategy.as_str().into());
-            body.insert("syncConfig".to_owned(), sync.into());
+        let mut sync = given(&[
+            ("conflictStrategy", self.strategy.clone()),
+            ("schedule", self.schedule.clone()),
+            ("timezone", self.timezone.clone()),
+        ]);
+        sync.extend(self.enabled.map(|enabled| ("enabled".to_owned(), enabled.into())));
+        sync.extend(self.max_retries.map(|retries| ("maxRetries".to_owned(), retries.into())));
+        if !sync.is_empty() {
+            let mut whole = member("syncConfig");
+            whole.append(&mut sync);
+            body.insert("syncConfig".to_owned(), whole.into());
         }
-        body.extend(given(&[("templateId", self.template.clone())]));
+        if let Some(template) = self.template.as_deref() {
+            let id = Some(template).filter(|template| *template != "default");
+            body.insert("templateId".to_owned(), id.into());
+        }
         Ok(body)
     }
 }
@@ -196,15 +265,46 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             let answer = client.post(&format!("{path}/check"), &body.into()).await?;
             return checked(&answer, json, &mut session.io);
         }
+        Verb::Oauth(verb) => oauth(verb, &client, session).await?,
         Verb::Health { connector } => {
             let path = path(&client, &connector).await?;
             session.io.object(json, &client.get(&format!("{path}/health"), &[]).await?)?;
+        }
+        Verb::Status { connector, status } => {
+            let path = path(&client, &connector).await?;
+            let status = status.to_possible_value();
+            let status = status.map(|value| value.get_name().to_owned());
+            let body = given(&[("status", status)]);
+            let answer = client.post(&format!("{path}/status"), &body.into()).await?;
+            session.io.object(json, &answer)?;
+        }
+        Verb::ClearErrors { connector } => {
+            let path = path(&client, &connector).await?;
+            let answer = client.post(&format!("{path}/clear-errors"), &json!({})).await?;
+            session.io.object(json, &answer)?;
+        }
+        Verb::DestroyCredentials { connector, org } => {
+            let path = match org {
+                None => path(&client, &connector).await?,
+                Some(org) => {
+                    let id = lookup::connection(&client, &org, &connector).await?;
+                    format!("{}/{}", lookup::connections_path(&org), segment(&id))
+                }
+            };
+            let tagged = client.get_tagged(&path).await?;
+            client.delete(&format!("{path}/credentials"), &tagged).await?;
+            session.io.say("the credentials are destroyed");
+            if json {
+                session.io.json(&json!({ "id": tagged.row["id"], "credentials": "destroyed" }))?;
+            }
         }
         Verb::Delete { connector } => {
             let path = path(&client, &connector).await?;
             let tagged = client.get_tagged(&path).await?;
             client.delete(&path, &tagged).await?;
-            session.io.say(&format!("{connector} is inactive; its history stays"));
+            session.io.say(&format!(
+                "{connector} is inactive; its history stays, its credentials for a while"
+            ));
             if json {
                 session.io.json(&json!({ "id": tagged.row["id"], "status": "inactive" }))?;
             }
@@ -234,6 +334,23 @@ async fn create(
         body.insert("credentials".to_owned(), read.credentials);
     }
     session.io.object(session.json, &client.post("/connectors", &body.into()).await?)
+}
+
+async fn oauth(verb: Oauth, client: &Client, session: &mut Session<'_>) -> Result<(), Problem> {
+    let (name, whose) = match verb {
+        Oauth::Start(whose) => ("start", whose),
+        Oauth::Refresh(whose) => ("refresh", whose),
+    };
+    let path = path(client, &whose.connector).await?;
+    let body = given(&[("connectionId", whose.connection)]);
+    let answer = client.post(&format!("{path}/oauth/{name}"), &body.into()).await?;
+    match at(&answer, "authorizationUrl").as_str() {
+        Some(url) if !session.json => {
+            session.io.say("open this address in a browser within ten minutes:");
+            session.io.line(&escape_control(url))
+        }
+        _ => session.io.object(session.json, &answer),
+    }
 }
 
 async fn path(client: &Client, named: &str) -> Result<String, Problem> {

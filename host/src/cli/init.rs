@@ -1,7 +1,7 @@
 //! `init`: a data directory with its key, stores and first token.
 
 use super::problem::{Exit, Problem};
-use super::{Session, engine};
+use super::{Session, engine, secret};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -11,6 +11,12 @@ pub(super) struct InitArgs {
     /// Directory to prepare; SYNCLINE_DATA_DIR otherwise
     #[arg(long, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
+    /// E-mail address of the first platform admin
+    #[arg(long, value_name = "EMAIL", requires = "admin_password_file")]
+    admin_email: Option<String>,
+    /// File of the first admin's password; `-` reads standard input
+    #[arg(long, value_name = "FILE", requires = "admin_email")]
+    admin_password_file: Option<String>,
 }
 
 /// The data directory, or how to name one.
@@ -22,10 +28,19 @@ pub(super) fn required(data_dir: Option<PathBuf>) -> Result<PathBuf, Problem> {
 }
 
 pub(super) async fn run(
+    args: InitArgs,
     data_dir: Option<PathBuf>,
     session: &mut Session<'_>,
 ) -> Result<Exit, Problem> {
-    let made = engine::init(&session.loaded.config, &required(data_dir)?).await?;
+    let data_dir = required(data_dir)?;
+    let admin = match (args.admin_email, args.admin_password_file) {
+        (Some(email), Some(file)) => {
+            let password = secret::from_file(&file, &mut *session.io.input)?.into();
+            Some(engine::FirstAdmin { email, password })
+        }
+        _ => None,
+    };
+    let made = engine::init(&session.loaded.config, &data_dir, admin).await?;
     if session.json {
         session.io.json(&json!({
             "dataDir": made.data_dir,

@@ -1,19 +1,26 @@
 //! The command line: parsing, the verbs, exit codes.
 //!
 //! Verbs speak HTTP to a running server, except for those that are the server (`serve`, `demo`) or
-//! need none (`init`, `check-config`, `version`, `plugin inspect`). The only module that names clap.
+//! need none (`init`, `check-config`, `doctor`, `version`, `completions`, `man`,
+//! `plugin inspect`, `key generate`). The only module that names clap.
 
 mod args;
+mod audit;
 mod changes;
 mod check_config;
 mod client;
 mod conflict;
 mod connector;
 mod demo;
+mod doctor;
 mod engine;
+mod events;
 mod failure;
 mod init;
+mod key;
 mod lookup;
+mod notify;
+mod openapi;
 mod org;
 mod output;
 mod plugin;
@@ -21,13 +28,19 @@ mod problem;
 mod progress;
 mod record;
 mod runs;
+mod schedule;
 mod secret;
 mod serve;
+mod shell;
 mod sync;
+mod template;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+mod token;
+mod user;
 mod version;
+mod webhook;
 
 use crate::config::{self, Loaded, Sources};
 use args::{Arguments, Command};
@@ -78,6 +91,8 @@ fn run(args: Vec<OsString>, environment: Vec<(OsString, OsString)>, io: Io<'_>) 
     let streams = Io { out, err: &mut *err, input, err_terminal, color };
     match execute(arguments, environment, streams) {
         Ok(exit) => exit,
+        // Whoever read the output has seen enough, as `head` does.
+        Err(problem) if problem.exit == Exit::Ok => Exit::Ok,
         Err(problem) => {
             // Nobody is left to tell when standard error is gone.
             let _ = err.write_all(problem.render(color).as_bytes());
@@ -145,19 +160,31 @@ async fn dispatch(
     session: &mut Session<'_>,
 ) -> Result<Exit, Problem> {
     match command {
-        Command::Init(_) => init::run(data_dir, session).await,
+        Command::Init(args) => init::run(args, data_dir, session).await,
         Command::Serve(args) => serve::run(args, data_dir, session).await,
         Command::Demo(args) => demo::run(args, session).await,
         Command::CheckConfig(_) => check_config::run(session),
+        Command::Doctor(_) => doctor::run(data_dir, session).await,
         Command::Version => version::run(session),
+        Command::Openapi => openapi::run(session),
+        Command::Completions(args) => shell::completions(&args, session),
+        Command::Man(args) => shell::man(&args, session),
         Command::Plugin { verb } => plugin::run(verb, session).await,
         Command::Org { verb } => org::run(verb, session).await,
         Command::Connector { verb } => connector::run(verb, session).await,
+        Command::Template { verb } => template::run(verb, session).await,
         Command::Sync(args) => sync::run(args, session).await,
+        Command::Schedule { verb } => schedule::run(verb, session).await,
         Command::Run { verb } => runs::run(verb, session).await,
         Command::Conflict { verb } => conflict::run(verb, session).await,
         Command::Failure { verb } => failure::run(verb, session).await,
+        Command::Webhook { verb } => webhook::run(verb, session).await,
+        Command::Notify { verb } => notify::run(verb, session).await,
+        Command::Key { verb } => key::run(verb, session).await,
         Command::Record { verb } => record::run(verb, session).await,
+        Command::User { verb } => user::run(verb, session).await,
+        Command::Token { verb } => token::run(verb, session).await,
+        Command::Audit { verb } => audit::run(verb, session).await,
         Command::Changes(args) => changes::run(args, session).await,
     }
 }

@@ -3,7 +3,7 @@
 //! Tables and fields for people, the API's own JSON for programs. Whatever a server said is escaped
 //! before it reaches a terminal.
 
-use super::problem::Problem;
+use super::problem::{Exit, Problem};
 use crate::telemetry::escape_control;
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -83,7 +83,11 @@ impl Io<'_> {
     }
 }
 
+/// A reader that has gone away, such as `head`, is no failure.
 fn unwritable(error: std::io::Error) -> Problem {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Problem::new(Exit::Ok, "nobody reads any more");
+    }
     Problem::failed("cannot write to standard output").caused_by(&error)
 }
 

@@ -1,7 +1,9 @@
-//! `plugin`: list, inspect, install, approve.
+//! `plugin`: list, inspect, install, approve, activate, reload.
 
 use super::args::Paging;
 use super::client::segment;
+use super::org::given;
+use super::output::Column;
 use super::problem::{Exit, Problem};
 use super::{Session, engine};
 use clap::Subcommand;
@@ -18,22 +20,36 @@ pub(super) enum Verb {
     /// Upload a component file; it runs only after approval
     Install { file: PathBuf },
     /// Let an installed component run
-    Approve { name: String },
+    Approve {
+        name: String,
+        /// Of several that wait under this name
+        #[arg(long, value_name = "DIGEST")]
+        sha256: Option<String>,
+    },
+    /// Go to another approved version
+    Activate {
+        name: String,
+        #[arg(long, value_name = "DIGEST")]
+        sha256: String,
+    },
+    /// Read the plugin directory again
+    Reload,
 }
+
+const COLUMNS: [Column; 5] = [
+    ("NAME", "name"),
+    ("KIND", "kind"),
+    ("VERSION", "version"),
+    ("STATE", "state"),
+    ("SHA256", "sha256"),
+];
 
 pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, Problem> {
     let bytes_max = session.loaded.config.limits.plugin_file_bytes_max;
     match verb {
         Verb::List(paging) => {
             let answer = session.client()?.get("/plugins", &paging.query()).await?;
-            let columns = [
-                ("NAME", "name"),
-                ("KIND", "kind"),
-                ("VERSION", "version"),
-                ("STATE", "state"),
-                ("SHA256", "sha256"),
-            ];
-            session.io.list(session.json, &answer, &columns)?;
+            session.io.list(session.json, &answer, &COLUMNS)?;
         }
         Verb::Inspect { file } => {
             let component = component(&file, bytes_max)?;
@@ -46,10 +62,20 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             let answer = client.post_bytes("/plugins", "application/wasm", component).await?;
             session.io.object(session.json, &answer)?;
         }
-        Verb::Approve { name } => {
+        Verb::Approve { name, sha256 } => {
             let path = format!("/plugins/{}/approve", segment(&name));
-            let answer = session.client()?.post(&path, &json!({})).await?;
+            let body = given(&[("sha256", sha256)]);
+            let answer = session.client()?.post(&path, &body.into()).await?;
             session.io.object(session.json, &answer)?;
+        }
+        Verb::Activate { name, sha256 } => {
+            let path = format!("/plugins/{}/activate", segment(&name));
+            let answer = session.client()?.post(&path, &json!({ "sha256": sha256 })).await?;
+            session.io.object(session.json, &answer)?;
+        }
+        Verb::Reload => {
+            let answer = session.client()?.post("/plugins/reload", &json!({})).await?;
+            session.io.list(session.json, &answer, &COLUMNS)?;
         }
     }
     Ok(Exit::Ok)

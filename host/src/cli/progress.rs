@@ -65,7 +65,9 @@ impl State {
         let number = |path: &str| at(run, path).as_u64();
         let phase = match (text("status").as_deref(), text("nextRetryAt")) {
             (Some("waiting"), Some(at)) => format!("waiting until {at}"),
-            (Some("running"), _) => text("progress.phase").unwrap_or_else(|| "running".to_owned()),
+            (Some("running"), _) => text("progress.waiting")
+                .or_else(|| text("progress.phase"))
+                .unwrap_or_else(|| "running".to_owned()),
             (status, _) => status.unwrap_or("unknown").to_owned(),
         };
         State {

@@ -3,8 +3,9 @@
 use super::Session;
 use super::args::Paging;
 use super::client::{Client, segment};
-use super::lookup;
+use super::lookup::{self, text};
 use super::problem::{Exit, Problem};
+use crate::telemetry::escape_control;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
@@ -47,6 +48,15 @@ pub(super) enum Verb {
         owner: Owner,
         #[command(flatten)]
         paging: Paging,
+    },
+    /// Why a record's values are what they are
+    Why {
+        id: String,
+        /// Only this field
+        #[arg(long, value_name = "NAME")]
+        field: Option<String>,
+        #[command(flatten)]
+        owner: Owner,
     },
 }
 
@@ -104,6 +114,18 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
                 ("RUN", "runId"),
             ];
             session.io.list(json, &answer, &columns)?;
+        }
+        Verb::Why { id, field, owner } => {
+            let path = format!("{}/{}/why", owner.records(&client).await?, segment(&id));
+            let answer = client.get(&path, &[("field", field)]).await?;
+            if json {
+                session.io.json(&answer)?;
+            } else {
+                let fields = answer.get("fields").and_then(Value::as_array);
+                for field in fields.into_iter().flatten() {
+                    session.io.line(&escape_control(&text(field, "explanation")))?;
+                }
+            }
         }
     }
     Ok(Exit::Ok)

@@ -5,6 +5,7 @@ use super::args::Paging;
 use super::client::segment;
 use super::lookup::text;
 use super::problem::{Exit, Problem};
+use super::sync;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
@@ -19,12 +20,18 @@ pub(super) enum Verb {
         /// Show the run's conflict lines instead
         #[arg(long)]
         conflicts: bool,
+        /// Follow the run to its end first
+        #[arg(long, conflicts_with = "conflicts")]
+        follow: bool,
         #[command(flatten)]
         paging: Paging,
     },
-    /// A run with its conflict lines, for a file
+    /// A run with its conflict lines, or all runs that the filters let through, for a file
     Export {
-        id: String,
+        /// One run; without it the list of runs
+        id: Option<String>,
+        #[command(flatten)]
+        filter: Filter,
         #[arg(long, value_enum, default_value_t = Format::Json)]
         format: Format,
         /// File to write instead of standard output
@@ -46,6 +53,14 @@ pub(super) enum Verb {
 
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Filter {
     #[arg(long)]
     org: Option<String>,
     /// Connector id
@@ -60,13 +75,29 @@ pub(super) struct ListArgs {
     /// Only runs since this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    #[command(flatten)]
-    paging: Paging,
+}
+
+impl Filter {
+    fn query(self) -> [(&'static str, Option<String>); 5] {
+        [
+            ("organization", self.org),
+            ("connector", self.connector),
+            ("trigger", self.trigger),
+            ("status", self.status),
+            ("since", self.since),
+        ]
+    }
+
+    fn is_empty(&self) -> bool {
+        let Filter { org, connector, trigger, status, since } = self;
+        [org, connector, trigger, status, since].into_iter().all(Option::is_none)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     Json,
+    Ndjson,
     Csv,
 }
 
@@ -76,16 +107,8 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
     let path = |id: &str| format!("/sync/status/{}", segment(id));
     match verb {
         Verb::List(args) => {
-            let [limit, cursor] = args.paging.query();
-            let query = [
-                ("organization", args.org),
-                ("connector", args.connector),
-                ("trigger", args.trigger),
-                ("status", args.status),
-                ("since", args.since),
-                limit,
-                cursor,
-            ];
+            let query: Vec<_> =
+                args.filter.query().into_iter().chain(args.paging.query()).collect();
             let answer = client.get("/sync/status", &query).await?;
             let columns = [
                 ("ID", "syncId"),
@@ -100,10 +123,14 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             ];
             session.io.list(json, &answer, &columns)?;
         }
-        Verb::Show { id, conflicts: false, .. } => {
-            session.io.object(json, &client.get(&path(&id), &[]).await?)?;
+        Verb::Show { id, conflicts: false, follow, .. } => {
+            let mut run = client.get(&path(&id), &[]).await?;
+            if follow {
+                run = sync::follow(&client, &id, &mut session.io).await?;
+            }
+            session.io.object(json, &run)?;
         }
-        Verb::Show { id, conflicts: true, paging } => {
+        Verb::Show { id, conflicts: true, paging, .. } => {
             let path = format!("{}/conflicts", path(&id));
             let answer = client.get(&path, &paging.query()).await?;
             let columns = [
@@ -117,10 +144,19 @@ pub(super) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, P
             ];
             session.io.list(json, &answer, &columns)?;
         }
-        Verb::Export { id, format, output } => {
-            let format = if format == Format::Csv { "csv" } else { "json" };
-            let query = [("format", Some(format.to_owned()))];
-            let bytes = client.get_bytes(&format!("{}/export", path(&id)), &query).await?;
+        Verb::Export { id: Some(_), filter, .. } if !filter.is_empty() => {
+            return Err(Problem::usage("a filter chooses among runs: leave the id away"));
+        }
+        Verb::Export { id, filter, format, output } => {
+            let format = match format {
+                Format::Json => "json",
+                Format::Ndjson => "ndjson",
+                Format::Csv => "csv",
+            };
+            let mut query = vec![("format", Some(format.to_owned()))];
+            query.extend(filter.query());
+            let path = id.map_or_else(|| "/sync/status".to_owned(), |id| path(&id));
+            let bytes = client.get_bytes(&format!("{path}/export"), &query).await?;
             match output {
                 None => session.io.bytes(&bytes)?,
                 Some(file) => std::fs::write(&file, &bytes).map_err(|error| {

@@ -1,8 +1,8 @@
 //! Reads credentials from files, variables or standard input: never from the command line itself,
 //! which other users of the machine can see.
 
-use super::Session;
 use super::problem::Problem;
+use super::{Session, template};
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -28,6 +28,26 @@ pub(super) struct SecretArgs {
     /// File of the bearer token; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
+    /// Client id of OAuth 2
+    #[arg(long, value_name = "ID", requires = "client_secret_file",
+        conflicts_with_all = ["api_key_file", "api_key_env", "username", "token_file"])]
+    client_id: Option<String>,
+    /// File of the client secret of OAuth 2; `-` reads standard input
+    #[arg(long, value_name = "FILE", requires = "client_id")]
+    client_secret_file: Option<String>,
+    /// JSON file with credentials of any kind, as the API takes them; `-` reads standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["api_key_file", "api_key_env", "username", "token_file", "client_id"]
+    )]
+    credentials_file: Option<String>,
+    /// File of the secret that deliveries are signed with; `-` reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "credentials_file")]
+    webhook_secret_file: Option<String>,
+    /// File of the secret before, valid as well while it is being changed
+    #[arg(long, value_name = "FILE", requires = "webhook_secret_file")]
+    webhook_secret_previous_file: Option<String>,
 }
 
 /// Credentials as the API takes them.
@@ -39,6 +59,27 @@ pub(super) struct Credentials {
 impl SecretArgs {
     /// `None` when no credentials were asked for.
     pub(super) fn read(&self, session: &mut Session<'_>) -> Result<Option<Credentials>, Problem> {
+        let read = self.read_own(session)?;
+        let Some(file) = &self.webhook_secret_file else { return Ok(read) };
+        let none = || Credentials { auth_type: "none", credentials: json!({}) };
+        let mut read = read.unwrap_or_else(none);
+        let input = &mut *session.io.input;
+        let previous = self.webhook_secret_previous_file.as_ref();
+        let secrets = [("webhookSecret", Some(file)), ("webhookSecretPrevious", previous)];
+        for (member, file) in secrets {
+            if let (Some(file), Some(object)) = (file, read.credentials.as_object_mut()) {
+                object.insert(member.to_owned(), from_file(file, input)?.into());
+            }
+        }
+        Ok(Some(read))
+    }
+
+    /// What the requests are authenticated with.
+    fn read_own(&self, session: &mut Session<'_>) -> Result<Option<Credentials>, Problem> {
+        if let Some(file) = &self.credentials_file {
+            let credentials = template::read_json(file, session)?;
+            return Ok(Some(Credentials { auth_type: kind_of(&credentials), credentials }));
+        }
         let input = &mut *session.io.input;
         let read = if let Some(file) = &self.api_key_file {
             Credentials {
@@ -64,6 +105,10 @@ impl SecretArgs {
                 auth_type: "bearer",
                 credentials: json!({ "token": from_file(file, input)? }),
             }
+        } else if let (Some(id), Some(file)) = (&self.client_id, &self.client_secret_file) {
+            let secret = from_file(file, input)?;
+            let credentials = json!({ "clientId": id, "clientSecret": secret });
+            Credentials { auth_type: "oauth2", credentials }
         } else {
             return Ok(None);
         };
@@ -71,7 +116,16 @@ impl SecretArgs {
     }
 }
 
-fn from_file(name: &str, input: &mut dyn Read) -> Result<String, Problem> {
+/// The auth type that these members belong to.
+fn kind_of(credentials: &Value) -> &'static str {
+    let kinds =
+        [("apiKey", "apiKey"), ("username", "basic"), ("token", "bearer"), ("clientId", "oauth2")];
+    let found = kinds.iter().find(|(member, _)| credentials.get(member).is_some());
+    found.map_or("none", |(_, kind)| kind)
+}
+
+/// The secret in a file, or on standard input where the name is `-`.
+pub(super) fn from_file(name: &str, input: &mut dyn Read) -> Result<String, Problem> {
     let place = if name == "-" { "standard input" } else { name };
     let unreadable = |error: std::io::Error| {
         Problem::failed(format!("cannot read the secret from {place}")).caused_by(&error)

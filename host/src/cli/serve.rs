@@ -7,6 +7,7 @@ use super::problem::{Exit, Problem};
 use crate::config::Flag;
 use crate::telemetry;
 use clap::Args;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use serde_json::json;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -55,15 +56,25 @@ pub(super) async fn run(
     let config = session.loaded.config.clone();
     telemetry::init(&config.log, session.io.color)
         .map_err(|error| Problem::failed("cannot set up logging").caused_by(&error))?;
+    keep_memory_private();
     // Before the start, so that no signal falls into a gap.
     let mut signals = Signals::listen()?;
     let plugins_dir = config.plugins_dir(&data_dir);
-    let options = StartOptions { dev: args.dev, plugins_dir };
+    let options = StartOptions { dev: args.dev, plugins_dir, ..StartOptions::default() };
     let running = engine::start(config, &data_dir, options).await?;
     announce(&running, session)?;
     signals.first().await;
     drain(running, &mut signals, session).await;
     Ok(Exit::Ok)
+}
+
+/// No core dump, and no other process of this user reads the memory or the environment: both hold keys.
+fn keep_memory_private() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let dumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    if let Err(error) = dumpable.and_then(|()| setrlimit(Resource::Core, none)) {
+        tracing::warn!(%error, "core dumps cannot be switched off");
+    }
 }
 
 /// The address, for people and, with `--json`, as the one line that a supervisor reads.

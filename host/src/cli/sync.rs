@@ -13,6 +13,8 @@ use std::time::Duration;
 
 const POLL_MILLIS_MIN: u64 = 100;
 const POLL_MILLIS_MAX: u64 = 1_000;
+/// How often in a row a server may be out of reach before it is given up: about 20 seconds.
+const AWAY_MAX: u32 = 24;
 
 #[derive(Args, Debug)]
 pub(super) struct SyncArgs {
@@ -95,21 +97,43 @@ pub(super) async fn run(args: SyncArgs, session: &mut Session<'_>) -> Result<Exi
     Ok(verdict(&run))
 }
 
-/// Polls the run until it has ended. A held run counts as ended: it waits for a person.
+/// Follows the run until it has ended. A held run counts as ended, since it waits for a person, and so does one that
+/// waits for a retry: its attempt failed, and the next one may be hours away. A stream that breaks is taken up again;
+/// where there is none, the run is asked for now and then.
 pub(super) async fn follow(client: &Client, id: &str, io: &mut Io<'_>) -> Result<Value, Problem> {
     let path = format!("/sync/status/{}", segment(id));
     let mut progress = Progress::new(io.err_terminal);
-    let mut millis = POLL_MILLIS_MIN;
+    let (mut last, mut millis, mut away) = (None::<String>, POLL_MILLIS_MIN, 0);
     loop {
-        let run = client.get(&path, &[]).await?;
-        if !matches!(text(&run, "status").as_str(), "queued" | "running" | "waiting") {
-            progress.finish();
-            return Ok(run);
+        let events = client.events(&format!("{path}/events"), &[], last.as_deref()).await;
+        if let Ok(Some(mut events)) = events {
+            while let Some(event) = events.next().await {
+                last = event.id.or(last);
+                if event.kind == "end" || !is_under_way(&event.data) {
+                    progress.finish();
+                    return Ok(event.data);
+                }
+                progress.show(&event.data, io);
+                (millis, away) = (POLL_MILLIS_MIN, 0);
+            }
         }
-        progress.show(&run, io);
+        match client.get(&path, &[]).await {
+            Ok(run) if !is_under_way(&run) => {
+                progress.finish();
+                return Ok(run);
+            }
+            Ok(run) => progress.show(&run, io),
+            // The server may be restarting.
+            Err(problem) if problem.exit == Exit::Unreachable && away < AWAY_MAX => away += 1,
+            Err(problem) => return Err(problem),
+        }
         tokio::time::sleep(Duration::from_millis(millis)).await;
         millis = (millis * 3 / 2).min(POLL_MILLIS_MAX);
     }
+}
+
+fn is_under_way(run: &Value) -> bool {
+    matches!(text(run, "status").as_str(), "queued" | "running")
 }
 
 /// What a run's outcome means to a script.
@@ -118,7 +142,7 @@ pub(super) fn verdict(run: &Value) -> Exit {
     match text(run, "status").as_str() {
         "completed" if count("invalid") + count("quarantined") == 0 => Exit::Ok,
         "completed" | "partial" => Exit::RecordFailures,
-        "queued" | "running" | "waiting" => Exit::Ok,
+        "queued" | "running" => Exit::Ok,
         _ => Exit::Failed,
     }
 }
@@ -127,7 +151,11 @@ pub(super) fn verdict(run: &Value) -> Exit {
 fn summary(run: &Value, io: &mut Io<'_>) -> Result<(), Problem> {
     let (id, status) = (text(run, "syncId"), text(run, "status"));
     let dry = if at(run, "dryRun").as_bool() == Some(true) { " (dry run)" } else { "" };
-    io.line(&format!("{id} {status}{dry}"))?;
+    let how = match at(run, "attempt").as_u64().filter(|_| status == "waiting") {
+        Some(attempt) => format!(": attempt {attempt} failed"),
+        None => String::new(),
+    };
+    io.line(&format!("{id} {status}{dry}{how}"))?;
     let counts = at(run, "counts").as_object();
     let counts: Vec<String> = counts
         .into_iter()
@@ -144,6 +172,10 @@ fn summary(run: &Value, io: &mut Io<'_>) -> Result<(), Problem> {
     match status.as_str() {
         "held" => io.say(&format!(
             "held: `syncline run show {id}` says why, `syncline run approve {id}` lets it go on"
+        )),
+        "waiting" => io.say(&format!(
+            "it is tried again at {}; `syncline sync` makes it due at once",
+            text(run, "nextRetryAt")
         )),
         "needsReauth" => io.say("the federation refused the credentials"),
         "partial" => io.say("`syncline failure list` shows what was left out"),

@@ -1,135 +1,199 @@
-//! New records, a page at a time: rows go in sorted, so that a first sync costs little more than its bytes.
+//! New records, a page at a time: made into rows away from the transaction, then inserted in the order of their keys, so
+//! that a first sync costs little more than its bytes.
 
-use super::{EntityPlan, Error, Work, outcome};
-use crate::model::RecordStatus;
-use crate::model::plan::{Action, PlanRow};
+use super::{EntityPlan, Error, Plan, Work};
+use crate::model::ids::EntityNo;
+use crate::model::new_rows::NewRow;
+use crate::model::{RecordId, RecordStatus};
+use crate::store::batch::Batch;
+use crate::store::feed::CreatedEntry;
+use crate::store::identity::{Entries, Kind};
 use crate::store::links::{Link, LinkedBy};
 use crate::store::records::{ChangeKind, NewRecord};
-use crate::store::runs::RecordOutcome;
-use crate::store::{counts, identity, links, records};
+use crate::store::rows::Encoded;
+use crate::store::runs::{CreatedOutcome, Outcome};
+use crate::store::{counts, links, records};
+use std::collections::HashMap;
 
-impl Work<'_> {
+/// The new records of one page, as rows.
+#[derive(Default)]
+pub(super) struct Created {
+    records: Batch,
+    links: Batch,
+    /// Index entries of this page and of those before it, sorted; empty until there are many.
+    pub(super) identity: Entries,
+    feed: Encoded,
+    pub(super) outcomes: Encoded,
+    /// Where in the page each of them is.
+    places: Vec<usize>,
+    active: i64,
+}
+
+/// Makes rows of the new records of one entity.
+pub(super) struct Maker<'a> {
+    entity: EntityNo,
+    records: RecordMaker<'a>,
+    links: LinkMaker<'a>,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(plan: &'a Plan, entity: &'a EntityPlan, positions: &'a [u16]) -> Self {
+        let kinds = entity.rules.rules.iter().map(|rule| Kind::new(&rule.kind())).collect();
+        let named = (Vec::new(), positions.to_vec());
+        Maker {
+            entity: entity.entity,
+            records: RecordMaker { plan, shape: entity.fields_no, positions, named },
+            links: LinkMaker { plan, entity, rule_kinds: kinds, alias_kinds: HashMap::new() },
+        }
+    }
+
+    /// Makes the rows of one page, in the order of their external ids. The first gets the number `first`.
+    pub(super) fn page(
+        &mut self,
+        mut new: Vec<NewRow<'_>>,
+        first: u64,
+        index: &mut Entries,
+    ) -> Result<Created, Error> {
+        if self.records.plan.run.dry_run {
+            return Created::dry(&new);
+        }
+        let mut created = Created::default();
+        // They are in order already, unless some were planned again.
+        let mut places: Vec<usize> = (0..new.len()).collect();
+        if !new.is_sorted_by_key(|row| row.external_id) {
+            places.sort_by_key(|place| new.get(*place).map(|row| row.external_id));
+            new.sort_by_key(|row| row.external_id);
+        }
+        created.places = places;
+        for (number, row) in (first..).zip(&new) {
+            let id = RecordId::new(self.entity, number);
+            self.records.row(id, row, &mut created)?;
+            self.links.row(id, row, &mut created.links, index)?;
+        }
+        Ok(created)
+    }
+}
+
+struct RecordMaker<'a> {
+    plan: &'a Plan,
+    shape: u32,
+    /// The feed's number of each field.
+    positions: &'a [u16],
+    /// Fields that the last row did not name, and the feed's numbers of those that it did: nearly always the same.
+    named: (Vec<u16>, Vec<u16>),
+}
+
+impl RecordMaker<'_> {
+    fn row(&mut self, id: RecordId, row: &NewRow<'_>, created: &mut Created) -> Result<(), Error> {
+        let plan = self.plan;
+        let status = row.status.unwrap_or(RecordStatus::Active);
+        created.active += i64::from(status == RecordStatus::Active);
+        let new = NewRecord {
+            status,
+            values: row.values,
+            connection: plan.connection_id(),
+            external_id: row.external_id,
+            aliases: &row.aliases,
+        };
+        let batch = &mut created.records;
+        records::add_new(batch, plan.org, id, self.shape, &new, plan.at, plan.run.id)?;
+        if self.named.0 != row.absent {
+            let named = (0..).zip(self.positions).filter(|(at, _)| !row.absent.contains(at));
+            self.named = (row.absent.clone(), named.map(|(_, position)| *position).collect());
+        }
+        let (kind, fields) = (ChangeKind::Created, self.named.1.as_slice());
+        created.feed.push(&CreatedEntry { record: id.0, kind, fields })?;
+        created.told(row.external_id, id.0, 1)
+    }
+}
+
+struct LinkMaker<'a> {
+    plan: &'a Plan,
+    entity: &'a EntityPlan,
+    rule_kinds: Vec<Kind>,
+    /// Kinds of secondary ids met so far.
+    alias_kinds: HashMap<String, Kind>,
+}
+
+impl LinkMaker<'_> {
+    fn row(
+        &mut self,
+        id: RecordId,
+        row: &NewRow<'_>,
+        batch: &mut Batch,
+        index: &mut Entries,
+    ) -> Result<(), Error> {
+        let (org, connection, entity) =
+            (self.plan.org, self.plan.connection_id(), self.entity.entity);
+        let link = Link {
+            record: id.0,
+            fingerprint: row.fingerprint,
+            present: true,
+            remote_status: row.status,
+            version: row.version.map(str::to_owned),
+            remote_updated_at: row.updated_at,
+            linked_by: LinkedBy::Created,
+            fields: self.entity.fields_no,
+            overrides: Vec::new(),
+        };
+        links::add_new(batch, org, connection, entity, row.external_id, &link)?;
+        for (kind, value) in row.aliases.iter() {
+            if !self.alias_kinds.contains_key(*kind) {
+                self.alias_kinds.insert((*kind).to_owned(), Kind::new(kind));
+            }
+            if let Some(kind) = self.alias_kinds.get(*kind) {
+                index.push(org, entity, kind, value, id);
+            }
+        }
+        for (rule, key) in &row.match_keys {
+            if let Some(kind) = self.rule_kinds.get(usize::from(*rule)) {
+                index.push(org, entity, kind, key, id);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Created {
+    /// What a dry run leaves of new records: their outcomes.
+    fn dry(new: &[NewRow<'_>]) -> Result<Created, Error> {
+        let mut created = Created::default();
+        new.iter().try_for_each(|row| created.told(row.external_id, 0, 0))?;
+        Ok(created)
+    }
+
+    fn told(&mut self, external_id: &str, record: u64, version: u64) -> Result<(), Error> {
+        let outcome = Outcome::Created;
+        let told = CreatedOutcome { record, external_id, outcome, version, note: None };
+        Ok(self.outcomes.push(&told)?)
+    }
+}
+
+impl Work<'_, '_> {
+    /// Inserts what [`Maker::page`] made, unless an external id was linked since the page was planned.
     pub(super) fn creates(
         &mut self,
         entity: &EntityPlan,
         page: u32,
-        rows: &[PlanRow],
-        outcomes: &mut Vec<RecordOutcome>,
+        created: &Created,
     ) -> Result<(), Error> {
-        let is_create = |row: &PlanRow| matches!(row.action, Action::Create { .. });
-        let mut creates: Vec<(usize, &PlanRow)> =
-            rows.iter().enumerate().filter(|(_, row)| is_create(row)).collect();
-        if creates.is_empty() {
+        if created.records.is_empty() {
             return Ok(());
         }
-        creates.sort_unstable_by(|(_, a), (_, b)| a.external_id.cmp(&b.external_id));
-        if self.already_linked(entity, page, &creates)? {
-            return Ok(());
-        }
-        self.write_creates(entity, &creates, outcomes)
-    }
-
-    /// Notes rows whose external id was linked since the page was planned.
-    fn already_linked(
-        &mut self,
-        entity: &EntityPlan,
-        page: u32,
-        creates: &[(usize, &PlanRow)],
-    ) -> Result<bool, Error> {
-        let ids: Vec<&str> = creates.iter().map(|(_, row)| row.external_id.as_str()).collect();
-        let plan = self.plan;
-        let found =
-            links::get_sorted(self.txn, plan.org, plan.connection_id(), entity.entity, &ids)?;
-        let moved = creates.iter().zip(&found).filter(|(_, link)| link.is_some());
-        let before = self.moved.len();
-        self.moved.extend(moved.map(|((index, _), _)| (page, *index)));
-        Ok(self.moved.len() > before)
-    }
-
-    fn write_creates(
-        &mut self,
-        entity: &EntityPlan,
-        creates: &[(usize, &PlanRow)],
-        outcomes: &mut Vec<RecordOutcome>,
-    ) -> Result<(), Error> {
         let (txn, plan) = (self.txn, self.plan);
         let connection = plan.connection_id();
-        let status = |row: &PlanRow| row.remote.status.unwrap_or(RecordStatus::Active);
-        let new: Vec<NewRecord<'_>> = creates
-            .iter()
-            .map(|(_, row)| NewRecord {
-                status: status(row),
-                values: &row.remote.values,
-                connection,
-                external_id: &row.external_id,
-                aliases: &row.remote.aliases,
-            })
-            .collect();
-        let ids = records::create_all(
-            txn,
-            plan.org,
-            entity.entity,
-            entity.fields_no,
-            &new,
-            plan.at,
-            plan.run.id,
-        )?;
-        let link_rows: Vec<(&str, Link)> = creates
-            .iter()
-            .zip(&ids)
-            .map(|((_, row), id)| {
-                let link = Link {
-                    record: id.0,
-                    fingerprint: row.remote.fingerprint,
-                    present: true,
-                    remote_status: row.remote.status,
-                    version: row.remote.version.clone(),
-                    remote_updated_at: row.remote.updated_at,
-                    linked_by: LinkedBy::Created,
-                    fields: entity.fields_no,
-                    overrides: Vec::new(),
-                };
-                (row.external_id.as_str(), link)
-            })
-            .collect();
-        links::put_sorted(txn, plan.org, connection, entity.entity, &link_rows)?;
-        self.index_creates(entity, creates, &ids)?;
-        let active = creates.iter().filter(|(_, row)| status(row) == RecordStatus::Active).count();
-        let (count, active) =
-            (i64::try_from(new.len()).unwrap_or(0), i64::try_from(active).unwrap_or(0));
-        counts::add(txn, plan.org, None, entity.entity, count, active)?;
-        counts::add(txn, plan.org, Some(connection), entity.entity, count, active)?;
-        for ((_, row), id) in creates.iter().zip(&ids) {
-            let absent = match &row.action {
-                Action::Create { absent, .. } => absent.as_slice(),
-                Action::Update(_) | Action::Absent { .. } => &[],
-            };
-            let named = (0..).zip(entity.fields.iter()).filter(|(at, _)| !absent.contains(at));
-            self.feed.push(txn, *id, ChangeKind::Created, named.map(|(_, name)| &**name))?;
-            outcomes.push(outcome(*id, row, ChangeKind::Created, 1));
+        let taken = links::taken(txn, plan.org, connection, entity.entity, &created.links)?;
+        if !taken.is_empty() {
+            let places = taken.iter().filter_map(|at| created.places.get(*at));
+            self.moved.entry(page).or_default().new.extend(places);
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn index_creates(
-        &mut self,
-        entity: &EntityPlan,
-        creates: &[(usize, &PlanRow)],
-        ids: &[crate::model::RecordId],
-    ) -> Result<(), Error> {
-        let kinds: Vec<String> = entity.rules.rules.iter().map(identity::Rule::kind).collect();
-        let (org, entity) = (self.plan.org, entity.entity);
-        for ((_, row), id) in creates.iter().zip(ids) {
-            for (kind, value) in &row.remote.aliases {
-                self.identity.push(org, entity, kind, value, *id);
-            }
-            let Action::Create { match_keys, .. } = &row.action else { continue };
-            for (rule, key) in match_keys {
-                if let Some(kind) = kinds.get(usize::from(*rule)) {
-                    self.identity.push(org, entity, kind, key, *id);
-                }
-            }
-        }
-        if self.identity.is_full() { Ok(self.identity.flush(self.txn)?) } else { Ok(()) }
+        records::put_new(txn, &created.records)?;
+        links::put_new(txn, &created.links)?;
+        created.identity.put(txn)?;
+        let count = i64::try_from(created.records.len()).unwrap_or(0);
+        counts::add(txn, plan.org, None, entity.entity, count, created.active)?;
+        counts::add(txn, plan.org, Some(connection), entity.entity, count, created.active)?;
+        Ok(self.feed.extend(txn, &created.feed)?)
     }
 }

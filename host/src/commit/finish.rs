@@ -2,20 +2,22 @@
 
 use super::{EntityPlan, Error, Plan};
 use crate::clock;
+use crate::credentials;
+use crate::health;
+use crate::model::RunStatus;
 use crate::model::directory::Connection;
-use crate::model::job::{Job, JobState};
+use crate::model::job::Job;
+use crate::model::notice::{Event, EventKind};
 use crate::model::run::{PhaseTiming, Run};
-use crate::model::{OrgNo, RunStatus};
-use crate::store::{Store, Txn, directory, failures, jobs, runs};
+use crate::notify;
+use crate::queue::{self, Postponed};
+use crate::store::{Store, Txn, directory, failures, runs};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The job must still be the caller's: claimed by nobody else since, and not ended.
-pub(super) fn check_fence(txn: &Txn, job: &Job) -> Result<(), Error> {
-    match jobs::get(txn, job.id)? {
-        Some(now) if now.fence == job.fence && now.state == JobState::Running => Ok(()),
-        _ => Err(Error::Fenced),
-    }
+/// The claim as the store has it, which must still be the caller's: claimed by nobody else since, and not ended.
+pub(super) fn check_fence(txn: &Txn, job: &Job) -> Result<Job, Error> {
+    queue::holder(txn, job)?.ok_or(Error::Fenced)
 }
 
 /// Ends a run whose effects are in the same transaction.
@@ -28,7 +30,7 @@ pub(super) fn end(txn: &Txn, plan: &Plan, started: Instant) -> Result<(), Error>
     run.completed_at = Some(clock::to_millis(plan.clock.now()));
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     run.phases.push(PhaseTiming { phase: "commit".to_owned(), millis });
-    close(txn, plan.org, &plan.job, &run, &plan.requests, &plan.logs)
+    close(txn, plan, run)
 }
 
 fn keep_watermark(txn: &Txn, plan: &Plan, entity: &EntityPlan) -> Result<(), Error> {
@@ -52,7 +54,7 @@ pub async fn hold(plan: Plan) -> Result<(), Error> {
                 let bytes = (plan.page)(&plan.store, page)?.ok_or(Error::PlanGone(page))?;
                 runs::put_plan_page(txn, plan.run.id, page, &bytes)?;
             }
-            close(txn, plan.org, &plan.job, &plan.run, &plan.requests, &plan.logs)
+            close(txn, &plan, (*plan.run).clone())
         })
         .await
 }
@@ -71,64 +73,100 @@ pub async fn abort(plan: Plan) -> Result<(), Error> {
                     }
                 }
             }
-            close(txn, plan.org, &plan.job, &plan.run, &plan.requests, &plan.logs)
+            close(txn, &plan, (*plan.run).clone())
         })
         .await
 }
 
-/// Ends a run that has no effects: failed, cancelled, needing a new login.
-pub async fn note_failure(
-    store: &Store,
-    org: OrgNo,
-    job: Arc<Job>,
-    run: Run,
-    requests: Vec<serde_json::Value>,
-    logs: Vec<serde_json::Value>,
-) -> Result<(), Error> {
+/// How an attempt without effects ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// As it shall stand: failed, cancelled, needing a new login.
+    pub run: Run,
+    pub logs: Vec<serde_json::Value>,
+    /// When another attempt follows: then the run waits for it.
+    pub postponed: Option<Postponed>,
+    pub health: health::Options,
+}
+
+/// Ends an attempt that has no effects; answers the run as it stands afterwards.
+pub async fn note_failure(store: &Store, job: Arc<Job>, ending: Ending) -> Result<Run, Error> {
     store
         .write(move |txn| {
-            check_fence(txn, &job)?;
-            close(txn, org, &job, &run, &requests, &logs)
+            let Ending { run, logs, postponed, health } = &ending;
+            let held = check_fence(txn, &job)?;
+            runs::append_logs(txn, run.id, logs)?;
+            let run = match postponed {
+                // Whoever cancelled it wants no further attempt.
+                Some(_) if held.cancel => ended(txn, &held, cancelled(run.clone()))?,
+                Some(postponed) => queue::postpone(txn, &held, run.clone(), *postponed)?,
+                None => ended(txn, &held, run.clone())?,
+            };
+            tell(txn, &held, &run, health)?;
+            Ok(run)
         })
         .await
 }
 
-fn close(
-    txn: &Txn,
-    org: OrgNo,
-    job: &Job,
-    run: &Run,
-    requests: &[serde_json::Value],
-    logs: &[serde_json::Value],
-) -> Result<(), Error> {
-    runs::put(txn, org, run)?;
-    runs::append_requests(txn, run.id, 0, requests)?;
-    runs::append_logs(txn, run.id, 0, logs)?;
-    jobs::delete(txn, job.id)?;
-    if !run.dry_run
-        && let Some(mut connection) = directory::connection(txn, org, run.connection)?
-    {
-        note_health(&mut connection, run);
-        directory::put_connection(txn, &connection)?;
+fn ended(txn: &Txn, held: &Job, run: Run) -> Result<Run, Error> {
+    queue::finish(txn, held, &run)?;
+    Ok(run)
+}
+
+fn cancelled(run: Run) -> Run {
+    Run { status: RunStatus::Cancelled, next_retry_at: None, ..run }
+}
+
+/// Ends a run by its plan: its row, its job, its lists, and what it means to others.
+fn close(txn: &Txn, plan: &Plan, run: Run) -> Result<(), Error> {
+    let held = check_fence(txn, &plan.job)?;
+    runs::append_requests(txn, run.id, &plan.requests)?;
+    runs::append_logs(txn, run.id, &plan.logs)?;
+    queue::finish(txn, &held, &run)?;
+    tell(txn, &held, &run, &plan.health)
+}
+
+/// What the end of an attempt means to its connection's health and to the people who look after it.
+fn tell(txn: &Txn, job: &Job, run: &Run, health: &health::Options) -> Result<(), Error> {
+    let Some(mut connection) = directory::connection(txn, job.org_no, run.connection)? else {
+        return Ok(());
+    };
+    if let Some(event) = event_of(&connection, run).filter(|_| !run.dry_run) {
+        notify::raise(txn, event)?;
     }
+    let own = Some((run.organization.as_str(), connection.id));
+    let own = credentials::updated_at(txn, run.connector, own)?.is_some();
+    health::note_run(txn, &mut connection, run, own, health)?;
+    directory::put_connection_health(txn, &connection)?;
     Ok(())
 }
 
-fn note_health(connection: &mut Connection, run: &Run) {
-    match run.status {
-        RunStatus::Completed | RunStatus::Partial => {
-            connection.last_sync_at = run.completed_at;
-            connection.consecutive_failures = 0;
+/// What a run's end tells the people who look after the connection, whose health is still as it was before the run.
+fn event_of(before: &Connection, run: &Run) -> Option<Event> {
+    let kind = match run.status {
+        // One that another run takes over has not failed for good.
+        RunStatus::Failed if run.superseded_by.is_none() => EventKind::RunFailed,
+        RunStatus::NeedsReauth => EventKind::CredentialsDead,
+        RunStatus::Held => EventKind::RunHeld,
+        RunStatus::Completed | RunStatus::Partial if before.consecutive_failures > 0 => {
+            EventKind::Recovered
         }
-        RunStatus::Failed | RunStatus::NeedsReauth => {
-            connection.last_error_at = run.completed_at;
-            connection.last_error = run.errors.first().map(|error| error.message.clone());
-            connection.consecutive_failures = connection.consecutive_failures.saturating_add(1);
-        }
-        RunStatus::Queued
-        | RunStatus::Running
-        | RunStatus::Waiting
-        | RunStatus::Held
-        | RunStatus::Cancelled => {}
+        _ => return None,
+    };
+    let mut event = about(kind, run);
+    if let Some(error) = run.errors.first().filter(|_| kind != EventKind::Recovered) {
+        event = event.fact(Event::CODE, &error.code).fact(Event::REASON, &error.message);
     }
+    if let Some(reason) = run.held_reason.as_ref().filter(|_| kind == EventKind::RunHeld) {
+        event = event.fact(Event::REASON, reason);
+    }
+    Some(event)
+}
+
+/// An event about a run that has ended.
+pub(super) fn about(kind: EventKind, run: &Run) -> Event {
+    Event::new(kind, run.completed_at.unwrap_or(run.created_at))
+        .of_organization(&run.organization)
+        .of_connector(run.connector)
+        .of_run(run.id)
 }

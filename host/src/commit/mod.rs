@@ -7,28 +7,35 @@ mod create;
 mod finish;
 mod link;
 mod person;
+mod prepare;
 mod undo;
 mod update;
 
-pub use finish::{abort, hold, note_failure};
+pub use finish::{Ending, abort, hold, note_failure};
 pub use person::{Edited, PersonError, create, edit, name_of, resolve};
 pub use undo::{UndoReport, undo};
 
 use crate::clock::Clock;
+use crate::crash_point;
+use crate::health;
 use crate::model::directory::Connection;
 use crate::model::ids::EntityNo;
 use crate::model::job::Job;
-use crate::model::plan::{Action, PlanPage, PlanRow};
+use crate::model::notice::EventKind;
+use crate::model::plan::{Action, PlanFailure, PlanPage, PlanRow};
 use crate::model::record::Shape;
 use crate::model::run::Run;
 use crate::model::{ConnectionId, ConnectorId, FieldType, OrgNo, RecordId};
+use crate::notify;
 use crate::store::directory::Watermark;
 use crate::store::failures::Scope;
 use crate::store::feed::FeedWriter;
-use crate::store::identity::{Entries, Rules};
+use crate::store::identity::Rules;
 use crate::store::records::ChangeKind;
 use crate::store::runs::{Outcome, RecordOutcome};
-use crate::store::{self, Store, Txn, failures, runs};
+use crate::store::{self, Store, Txn, conflicts, failures, records, runs};
+use prepare::{Page, Pages};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,16 +43,43 @@ use std::time::Instant;
 pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// These rows (page, index) compare with a version that is no longer there.
-    #[error("{} records changed while the run was under way", .0.len())]
-    Moved(Vec<(u32, usize)>),
+    /// These rows, by page, compare with a version that is no longer there.
+    #[error("{} records changed while the run was under way", .0.values().map(Moved::len).sum::<usize>())]
+    Moved(BTreeMap<u32, Moved>),
     /// Another worker has taken the job over.
     #[error("the job was taken over by another worker")]
     Fenced,
+    #[error("the program failed while it read the plan: please report this")]
+    Panicked,
     #[error("page {0} of the plan is gone: run the sync again")]
     PlanGone(u32),
     #[error("page {page} of the plan cannot be read: {reason}")]
     BadPlan { page: u32, reason: String },
+}
+
+impl Error {
+    fn bad_plan(page: u32, error: &postcard::Error) -> Error {
+        Error::BadPlan { page, reason: error.to_string() }
+    }
+}
+
+/// Places of rows in one page of the plan.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// Among the records to create.
+    pub new: Vec<usize>,
+    /// Among the changes.
+    pub rows: Vec<usize>,
+}
+
+impl Moved {
+    pub fn len(&self) -> usize {
+        self.new.len() + self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.rows.is_empty()
+    }
 }
 
 /// What a run does to one entity.
@@ -84,6 +118,7 @@ pub struct Plan {
     pub clock: Clock,
     pub requests: Arc<Vec<serde_json::Value>>,
     pub logs: Arc<Vec<serde_json::Value>>,
+    pub health: health::Options,
 }
 
 pub type PageSource =
@@ -93,8 +128,7 @@ impl Plan {
     /// Reads and decodes one page.
     pub fn read_page(&self, page: u32) -> Result<PlanPage, Error> {
         let bytes = (self.page)(&self.store, page)?.ok_or(Error::PlanGone(page))?;
-        postcard::from_bytes(&bytes)
-            .map_err(|error| Error::BadPlan { page, reason: error.to_string() })
+        postcard::from_bytes(&bytes).map_err(|error| Error::bad_plan(page, &error))
     }
 
     fn scope(&self, entity: &EntityPlan) -> Scope {
@@ -120,86 +154,110 @@ impl Plan {
 /// Applies the whole plan and ends the run, or changes nothing. A dry run leaves its lines and outcomes only.
 pub async fn apply(plan: Plan) -> Result<(), Error> {
     let store = plan.store.clone();
-    store.write_bulk(move |txn| apply_in(txn, &plan)).await
+    crash_point::reached("commit:before");
+    let applied = store.write_bulk(move |txn| apply_in(txn, &plan)).await;
+    crash_point::reached("commit:durable");
+    applied
 }
 
 fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
     let started = Instant::now();
     finish::check_fence(txn, &plan.job)?;
-    let mut work = Work {
-        txn,
-        plan,
-        feed: FeedWriter::new(plan.org, Some(plan.run.id), plan.at),
-        identity: Entries::default(),
-        conflict_lines: 0,
-        moved: Vec::new(),
-    };
-    for entity in plan.entities.iter() {
-        for page in entity.pages.clone() {
-            work.page(entity, page)?;
-        }
-    }
+    crash_point::reached("commit:begun");
+    let inbox_was_empty = !conflicts::any_open(txn, plan.org, plan.connection_id())?;
+    let mut feed = FeedWriter::new(plan.org, Some(plan.run.id), plan.at);
+    let mut position = |name: &Arc<str>| feed.position(name).unwrap_or_default();
+    let positions: Vec<Vec<u16>> = plan
+        .entities
+        .iter()
+        .map(|entity| entity.fields.iter().map(&mut position).collect())
+        .collect();
+    let first = records::next_sequence(txn)?;
+    let mut work = Work { txn, plan, feed, conflict_lines: 0, moved: BTreeMap::new() };
+    let rest = std::thread::scope(|scope| {
+        let mut pages = Pages::begin(scope, plan, &positions, first);
+        let worked = pages.by_ref().try_for_each(|page| {
+            work.page(page)?;
+            crash_point::reached("commit:page");
+            Ok(())
+        });
+        let rest = pages.end();
+        worked.and(rest)
+    })?;
+    crash_point::reached("commit:records");
     if !work.moved.is_empty() {
         return Err(Error::Moved(work.moved));
     }
+    records::reserve(txn, rest.next - first)?;
     work.feed.flush(txn)?;
-    work.identity.flush(txn)?;
-    finish::end(txn, plan, started)
+    crash_point::reached("commit:feed");
+    rest.identity.put(txn)?;
+    crash_point::reached("commit:links");
+    if inbox_was_empty && conflicts::any_open(txn, plan.org, plan.connection_id())? {
+        notify::raise(txn, finish::about(EventKind::FirstHeldConflict, &plan.run))?;
+    }
+    finish::end(txn, plan, started)?;
+    crash_point::reached("commit:run");
+    Ok(())
 }
 
 /// One commit in progress.
-struct Work<'a> {
-    txn: &'a Txn,
+struct Work<'a, 't> {
+    txn: &'a Txn<'t>,
     plan: &'a Plan,
     feed: FeedWriter,
-    identity: Entries,
     conflict_lines: u32,
-    moved: Vec<(u32, usize)>,
+    moved: BTreeMap<u32, Moved>,
 }
 
-impl Work<'_> {
-    fn page(&mut self, entity: &EntityPlan, number: u32) -> Result<(), Error> {
-        let page = self.plan.read_page(number)?;
+impl Work<'_, '_> {
+    fn page(&mut self, page: Page<'_>) -> Result<(), Error> {
+        let Page { entity, number, failures, passed, rows, created } = page;
         let mut outcomes = Vec::new();
-        self.failures(entity, &page, &mut outcomes)?;
+        self.failures(entity, &failures, &passed, &mut outcomes)?;
         if self.plan.run.dry_run {
-            for row in &page.rows {
+            for row in &rows {
                 self.dry_row(entity, row, &mut outcomes)?;
             }
         } else {
-            self.creates(entity, number, &page.rows, &mut outcomes)?;
-            for (index, row) in page.rows.iter().enumerate() {
-                self.row(entity, row, (number, index), &mut outcomes)?;
+            self.creates(entity, number, &created)?;
+            for at in rows.iter().enumerate() {
+                self.row(entity, number, at, &mut outcomes)?;
             }
         }
-        Ok(runs::put_outcomes(self.txn, self.plan.run.id, number, &outcomes)?)
+        let (run, new) = (self.plan.run.id, created.outcomes);
+        Ok(runs::put_outcomes(self.txn, run, number, new, &outcomes)?)
     }
 
     fn row(
         &mut self,
         entity: &EntityPlan,
-        row: &PlanRow,
-        at: (u32, usize),
+        page: u32,
+        (at, row): (usize, &PlanRow),
         outcomes: &mut Vec<RecordOutcome>,
     ) -> Result<(), Error> {
-        match &row.action {
-            Action::Create { .. } => Ok(()),
-            Action::Update(update) => self.update(entity, row, update, at, outcomes),
+        let applied = match &row.action {
+            Action::Update(update) => self.update(entity, row, update, outcomes)?,
             Action::Absent { record, version, deactivates } => {
                 let record = RecordId(*record);
-                self.absent(entity, row, (record, *version), *deactivates, at, outcomes)
+                self.absent(entity, row, (record, *version), *deactivates, outcomes)?
             }
+        };
+        if !applied {
+            self.moved.entry(page).or_default().rows.push(at);
         }
+        Ok(())
     }
 
     fn failures(
         &mut self,
         entity: &EntityPlan,
-        page: &PlanPage,
+        failures: &[PlanFailure],
+        passed: &[String],
         outcomes: &mut Vec<RecordOutcome>,
     ) -> Result<(), Error> {
         let scope = self.plan.scope(entity);
-        for failure in &page.failures {
+        for failure in failures {
             if !self.plan.run.dry_run {
                 failures::record(self.txn, &scope, failure, self.plan.run.id, self.plan.at)?;
             }
@@ -212,7 +270,7 @@ impl Work<'_> {
             });
         }
         if !self.plan.run.dry_run {
-            for id in &page.passed {
+            for id in passed {
                 failures::resolve(self.txn, &scope, id, self.plan.run.id, self.plan.at)?;
             }
         }
@@ -227,7 +285,6 @@ impl Work<'_> {
         outcomes: &mut Vec<RecordOutcome>,
     ) -> Result<(), Error> {
         let (record, kind) = match &row.action {
-            Action::Create { .. } => (RecordId(0), Some(ChangeKind::Created)),
             Action::Update(update) => {
                 for conflict in &update.conflicts {
                     self.conflict_line(entity, row, RecordId(update.record), conflict)?;

@@ -4,8 +4,9 @@ use crate::model::ids::{ConflictId, EntityNo};
 use crate::model::record::FieldMeta;
 use crate::model::{ModifiedBy, OrgNo, Record, RecordId, RecordStatus, Value};
 use crate::store::conflicts::{self, HeldConflict, Resolution};
+use crate::store::decisions::{self, Decision};
 use crate::store::feed::FeedWriter;
-use crate::store::records::{Change, ChangeKind};
+use crate::store::records::{Cause, Change, ChangeKind};
 use crate::store::{self, Store, Txn, links, records};
 use std::sync::Arc;
 
@@ -17,8 +18,11 @@ pub enum PersonError {
     NotFound,
     #[error("the record is at version {found} by now")]
     Stale { found: u64 },
-    #[error("the conflict was decided before: {0}")]
+    #[error("{0}")]
     Decided(String),
+    /// What an undo needs is kept for a time.
+    #[error("the details of the run went when they were old enough: it cannot be undone any more")]
+    Gone,
     #[error("choice `value` needs a value")]
     NoValue,
     #[error("a choice is one of remote, local, value; not {0:?}")]
@@ -31,6 +35,8 @@ pub struct Edited {
     pub status: Option<RecordStatus>,
     pub at: i64,
     pub by: ModifiedBy,
+    /// What it was, where it is no plain edit.
+    pub cause: Option<Cause>,
 }
 
 /// Creates a record by hand.
@@ -44,7 +50,12 @@ pub fn create(
     let meta = FieldMeta { modified_at: edit.at, modified_by: edit.by };
     let record = records::create(txn, store, org, entity, edit.fields, meta)?;
     let mut feed = FeedWriter::new(org, None, edit.at);
-    feed.push(txn, record.id, ChangeKind::Created, record.shape.iter().map(|name| &**name))?;
+    feed.push(
+        txn,
+        (record.id, record.version),
+        ChangeKind::Created,
+        record.shape.iter().map(|name| &**name),
+    )?;
     feed.flush(txn)?;
     Ok(record)
 }
@@ -80,6 +91,7 @@ pub fn edit(
         status,
         at: edit.at,
         by: edit.by,
+        cause: edit.cause,
         own_link: None,
         new_link: None,
         aliases: Vec::new(),
@@ -98,7 +110,8 @@ fn apply(
     let (kind, at) = (change.kind, change.at);
     let entry = records::apply(txn, store, org, record, change)?;
     let mut feed = FeedWriter::new(org, None, at);
-    feed.push(txn, record.id, kind, entry.fields.iter().map(|field| field.field.as_str()))?;
+    let fields = entry.fields.iter().map(|field| field.field.as_str());
+    feed.push(txn, (record.id, record.version), kind, fields)?;
     feed.flush(txn)
 }
 
@@ -114,7 +127,9 @@ pub fn resolve(
 ) -> Result<HeldConflict, PersonError> {
     let mut item = conflicts::get(txn, id)?.ok_or(PersonError::NotFound)?;
     if let Some(earlier) = &item.resolution {
-        return Err(PersonError::Decided(format!("{} by {}", earlier.choice, earlier.by)));
+        let words =
+            format!("the conflict was decided before: {} by {}", earlier.choice, earlier.by);
+        return Err(PersonError::Decided(words));
     }
     let mut record = records::get(txn, store, org, item.record)?.ok_or(PersonError::NotFound)?;
     let chosen = match (choice, value) {
@@ -133,6 +148,7 @@ pub fn resolve(
             status: None,
             at,
             by,
+            cause: Some(Cause::Conflict(id)),
             own_link: None,
             new_link: None,
             aliases: Vec::new(),
@@ -143,6 +159,7 @@ pub fn resolve(
     item.resolution = Some(Resolution { choice: choice.to_owned(), value: chosen, by: who, at });
     item.version += 1;
     conflicts::put(txn, org, &item)?;
+    decisions::note(txn, org, item.record, &item.field, Decision::Item(id.0))?;
     Ok(item)
 }
 

@@ -4,7 +4,7 @@
 
 use super::person::{Edited, PersonError, edit, name_of};
 use crate::model::{ModifiedBy, OrgNo, Record, RecordId, RecordStatus, RunId, Value};
-use crate::store::records::{self, FieldHistory, HistoryEntry};
+use crate::store::records::{self, Cause, FieldHistory, HistoryEntry};
 use crate::store::runs::{self, Outcome, RecordOutcome};
 use crate::store::{self, Store, Txn};
 use std::ops::ControlFlow;
@@ -37,6 +37,9 @@ pub fn undo(
             target.status
         )));
     }
+    if target.details_gone_at.is_some() {
+        return Err(PersonError::Gone);
+    }
     let mut pages = Vec::new();
     runs::scan_outcomes(txn, run, 0, &mut |_, outcomes| {
         pages.push(outcomes);
@@ -63,7 +66,8 @@ fn undo_one(
 ) -> Result<(), PersonError> {
     let id = RecordId(outcome.record);
     let Some(record) = records::get(txn, store, org, id)? else { return Ok(()) };
-    let mut change = Edited { fields: Vec::new(), status: None, at, by: by.clone() };
+    let cause = Some(Cause::Undo(run));
+    let mut change = Edited { fields: Vec::new(), status: None, at, by: by.clone(), cause };
     if outcome.outcome == Outcome::Created {
         match edited_since(txn, org, &record, outcome.version)? {
             None => change.status = Some(RecordStatus::Inactive),
@@ -77,6 +81,9 @@ fn undo_one(
             }
         }
         change.status = status_before(&record, &entry, &mut report.skipped);
+    } else {
+        let why = "what it was before is kept no longer".to_owned();
+        report.skipped.push((id, "*".to_owned(), why));
     }
     if !change.fields.is_empty() || change.status.is_some() {
         edit(txn, store, org, id, None, change)?;

@@ -5,6 +5,7 @@ use crate::model::plan::{FirstLink, PlanRow, PlannedConflict, Resolution, Update
 use crate::model::record::LinkRef;
 use crate::model::{ModifiedBy, Record, RecordId, RecordStatus, Value};
 use crate::store::conflicts::{self, HeldConflict};
+use crate::store::decisions::{self, Decision};
 use crate::store::links::{Link, LinkedBy};
 use crate::store::records::{Change, ChangeKind};
 use crate::store::runs::{self, ConflictLine, RecordOutcome};
@@ -21,15 +22,15 @@ pub(super) fn kind_of(update: &Update) -> Option<ChangeKind> {
     }
 }
 
-impl Work<'_> {
+impl Work<'_, '_> {
+    /// False where the record moved since it was compared: then nothing is done.
     pub(super) fn update(
         &mut self,
         entity: &EntityPlan,
         row: &PlanRow,
         update: &Update,
-        at: (u32, usize),
         outcomes: &mut Vec<RecordOutcome>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let (txn, plan) = (self.txn, self.plan);
         let id = RecordId(update.record);
         let connection = plan.connection_id();
@@ -40,8 +41,7 @@ impl Work<'_> {
         let Some(mut record) =
             record.filter(|record| record.version == update.version && linked_as_planned)
         else {
-            self.moved.push(at);
-            return Ok(());
+            return Ok(false);
         };
         let covered = old.as_ref().map(|link| plan.store.shapes().get(link.fields)).transpose()?;
         let mut bases = link::bases(old.as_ref(), covered.as_ref(), &record, &entity.fields);
@@ -71,7 +71,8 @@ impl Work<'_> {
         };
         links::put(txn, plan.org, connection, entity.entity, &row.external_id, &new)?;
         let was_clean = old.is_some_and(|old| old.fingerprint != [0; 16]);
-        self.conflicts(entity, row, update, was_clean)
+        self.conflicts(entity, row, update, was_clean)?;
+        Ok(true)
     }
 
     fn change_record(
@@ -100,52 +101,55 @@ impl Work<'_> {
             status: update.status,
             at: plan.at,
             by: ModifiedBy::Run(plan.run.id),
+            cause: None,
             own_link: Some(connection),
             new_link: update.first_link.as_ref().map(|_| LinkRef { connection, external_id }),
             aliases: row.remote.aliases.clone(),
         };
         let entry = records::apply(self.txn, &plan.store, plan.org, record, change)?;
         let names = entry.fields.iter().map(|field| field.field.as_str());
-        Ok(self.feed.push(self.txn, record.id, kind, names)?)
+        Ok(self.feed.push(self.txn, (record.id, record.version), kind, names)?)
     }
 
-    /// A record that a complete listing did not name.
+    /// A record that a complete listing did not name. False where it moved since.
     pub(super) fn absent(
         &mut self,
         entity: &EntityPlan,
         row: &PlanRow,
         (id, version): (RecordId, u64),
         deactivates: bool,
-        at: (u32, usize),
         outcomes: &mut Vec<RecordOutcome>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let (txn, plan) = (self.txn, self.plan);
         let connection = plan.connection_id();
         let link = links::get(txn, plan.org, connection, entity.entity, &row.external_id)?;
         let record = records::get(txn, &plan.store, plan.org, id)?;
         let (Some(mut link), Some(mut record)) = (link, record.filter(|r| r.version == version))
         else {
-            self.moved.push(at);
-            return Ok(());
+            return Ok(false);
         };
-        if deactivates {
+        // Between a held plan and its approval another connection may have listed it.
+        if deactivates && !links::listed_elsewhere(txn, plan.org, &record, connection)? {
             let change = Change {
                 kind: ChangeKind::Inactivated,
                 fields: Vec::new(),
                 status: Some(RecordStatus::Inactive),
                 at: plan.at,
                 by: ModifiedBy::Run(plan.run.id),
+                cause: None,
                 own_link: Some(connection),
                 new_link: None,
                 aliases: Vec::new(),
             };
             records::apply(txn, &plan.store, plan.org, &mut record, change)?;
-            self.feed.push(txn, id, ChangeKind::Inactivated, std::iter::empty())?;
+            let (kind, version) = (ChangeKind::Inactivated, record.version);
+            self.feed.push(txn, (id, version), kind, std::iter::empty())?;
             outcomes.push(outcome(id, row, ChangeKind::Inactivated, record.version));
         }
         link.present = false;
         link.fingerprint = [0; 16];
-        Ok(links::put(txn, plan.org, connection, entity.entity, &row.external_id, &link)?)
+        links::put(txn, plan.org, connection, entity.entity, &row.external_id, &link)?;
+        Ok(true)
     }
 
     fn conflicts(
@@ -201,7 +205,12 @@ impl Work<'_> {
             strategy: conflict.strategy.clone(),
             note: conflict.note.clone(),
         };
-        runs::put_conflict(self.txn, self.plan.run.id, self.conflict_lines, &line)?;
+        let (txn, plan, number) = (self.txn, self.plan, self.conflict_lines);
+        runs::put_conflict(txn, plan.run.id, number, &line)?;
+        if !plan.run.dry_run {
+            let decision = Decision::Line(plan.run.id.0, number);
+            decisions::note(txn, plan.org, record, &line.field, decision)?;
+        }
         self.conflict_lines += 1;
         Ok(())
     }

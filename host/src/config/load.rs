@@ -2,7 +2,10 @@
 
 use super::keys::{KEYS, Key, Raw};
 use super::suggest::nearest;
-use super::{CONFIG_VARIABLE, Config, DATA_DIR_VARIABLE, Error, FILE_BYTES_MAX, FILE_NAME};
+use super::{
+    CONFIG_VARIABLE, Config, DATA_DIR_VARIABLE, Error, FILE_BYTES_MAX, FILE_NAME,
+    MASTER_KEY_VARIABLE,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -198,7 +201,7 @@ fn read_environment(
         let Some(name) = name.to_str().filter(|name| name.starts_with("SYNCLINE_")) else {
             continue;
         };
-        if [CONFIG_VARIABLE, DATA_DIR_VARIABLE].contains(&name) {
+        if [CONFIG_VARIABLE, DATA_DIR_VARIABLE, MASTER_KEY_VARIABLE].contains(&name) {
             continue;
         }
         let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
@@ -252,6 +255,10 @@ fn check_order(config: &Config) -> Result<(), Error> {
         (
             ("limits.retryBackoffMillisMin", limits.retry_backoff_millis_min),
             ("limits.retryBackoffMillisMax", limits.retry_backoff_millis_max),
+        ),
+        (
+            ("notify.retrySecondsMin", config.notify.retry_seconds_min),
+            ("notify.retrySecondsMax", config.notify.retry_seconds_max),
         ),
     ];
     for ((lower, lower_value), (upper, upper_value)) in pairs {

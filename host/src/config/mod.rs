@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use keys::{KEYS, Key};
 pub use load::{Flag, Loaded, Origin, Row, Sources, load};
 pub use sections::{
-    Cli, Config, Egress, Limits, Log, LogFormat, LogLevel, Plugins, Server, Sync, Vault,
+    Cli, Config, Egress, Limits, Log, LogFormat, LogLevel, Notify, Plugins, Server, Sync, Vault,
 };
 
 /// Name of the configuration file inside the data directory.
@@ -26,6 +26,8 @@ pub const FILE_NAME: &str = "syncline.toml";
 pub const CONFIG_VARIABLE: &str = "SYNCLINE_CONFIG";
 /// Variable that names the data directory, as `--data-dir` does.
 pub const DATA_DIR_VARIABLE: &str = "SYNCLINE_DATA_DIR";
+/// Variable that may hold the master key. No setting: it is read by the vault and shown by nobody.
+pub const MASTER_KEY_VARIABLE: &str = "SYNCLINE_MASTER_KEY";
 /// A larger configuration file is refused unread.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -80,6 +82,11 @@ impl Config {
     pub fn plugins_dir(&self, data_dir: &Path) -> PathBuf {
         let dir = self.plugins.dir.as_deref();
         data_dir.join(dir.unwrap_or_else(|| Path::new("plugins")))
+    }
+
+    /// The operator's own authorities, if any. A relative setting counts from the data directory.
+    pub fn extra_ca_file(&self, data_dir: &Path) -> Option<PathBuf> {
+        self.egress.extra_ca_file.as_deref().map(|file| data_dir.join(file))
     }
 
     /// Where the master key is kept. A relative setting counts from the data directory.

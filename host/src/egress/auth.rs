@@ -1,5 +1,6 @@
 //! The credentials of a run and how they are put on a request. Nothing here is ever shown to a plugin.
 
+use crate::model::http::HttpFailure;
 use crate::vault::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -54,12 +55,12 @@ pub enum TokenAsk {
     Replace(Arc<Secret<String>>),
 }
 
-/// Gives out access tokens; the error is for people and holds no secret.
-pub type TokenSource = Arc<
-    dyn Fn(TokenAsk) -> Pin<Box<dyn Future<Output = Result<Arc<Secret<String>>, String>> + Send>>
-        + Send
-        + Sync,
->;
+/// What a [`TokenSource`] gives: a token, or why there is none. The failure is the request's and holds no secret.
+pub(super) type Given =
+    Pin<Box<dyn Future<Output = Result<Arc<Secret<String>>, HttpFailure>> + Send>>;
+
+/// Gives out access tokens.
+pub type TokenSource = Arc<dyn Fn(TokenAsk) -> Given + Send + Sync>;
 
 impl Auth {
     /// The header that a plugin may not set beside the reserved ones.

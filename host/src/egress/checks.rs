@@ -2,7 +2,7 @@
 
 use super::client::{Run, RunSettings};
 use super::origin::{self, Origin};
-use super::{address, headers};
+use super::{Egress, address, headers};
 use crate::model::http::HttpRequest;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -71,10 +71,18 @@ impl Run {
                 "{wanted} is not granted to this connector, which may reach {allowed}"
             ));
         }
+        self.egress.permits(url)
+    }
+}
+
+impl Egress {
+    /// Whether a URL may be reached by anyone, as far as it shows without a lookup. `Ok(true)`: the operator excepted
+    /// it. The error says what is wrong and what can be done.
+    pub fn permits(&self, url: &Url) -> Result<bool, String> {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Err("the URL has no host".to_owned());
         };
-        let exceptions = &self.egress.options.allow_private;
+        let exceptions = &self.options.allow_private;
         if exceptions.iter().any(|exception| exception.names(host, port)) {
             return Ok(true);
         }
@@ -102,5 +110,5 @@ impl Run {
 
 /// What the operator can do about a refused address.
 pub(super) fn remedy(host: &str, port: u16) -> String {
-    format!("add \"{host}:{port}\" to egress.allowPrivate if this federation is really there")
+    format!("add \"{host}:{port}\" to egress.allowPrivate if it is really meant to be reached")
 }

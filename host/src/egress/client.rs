@@ -5,7 +5,7 @@ use super::exchange::Hop;
 use super::origin::{self, Origin};
 use super::prefetch::{Prefetch, Slot};
 use super::recorder::{Attempt, shown};
-use super::{Auth, Egress, Limits, TokenAsk};
+use super::{Auth, Egress, Limits, Pace, TokenAsk, WaitReason, Waits};
 use crate::backoff;
 use crate::clock::to_millis;
 use crate::model::http::{HttpFailure, HttpRequest, HttpResponse, Outbound, RequestLine};
@@ -30,6 +30,7 @@ pub struct RunSettings {
     pub methods: Vec<Method>,
     /// Added to every request to a granted origin, except after a redirect to another one.
     pub auth: Auth,
+    pub pace: Pace,
     pub limits: Limits,
     /// Ends requests and waits at once.
     pub cancel: CancellationToken,
@@ -52,9 +53,15 @@ pub struct RunClient {
 impl RunClient {
     pub(super) fn new(egress: Arc<Egress>, settings: RunSettings) -> RunClient {
         let (requests, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let spent = AtomicBool::new(false);
-        let run = Arc::new(Run { egress, settings, requests, bytes, spent });
+        let (spent, tried) = (AtomicBool::new(false), AtomicBool::new(false));
+        let waits = Arc::default();
+        let run = Arc::new(Run { egress, settings, requests, bytes, spent, waits, tried });
         RunClient { run, prefetched: Slot::default() }
+    }
+
+    /// How long this run has waited, as it goes on.
+    pub fn waits(&self) -> Arc<Waits> {
+        Arc::clone(&self.run.waits)
     }
 
     pub fn usage(&self) -> Usage {
@@ -78,6 +85,10 @@ impl Outbound for RunClient {
         })
     }
 
+    fn waited(&self) -> Duration {
+        self.run.waits.total()
+    }
+
     fn prefetch(&self, request: HttpRequest) {
         let plain = request.method == "GET" && request.body.is_none();
         if !plain || self.prefetched.holds(&request) || self.run.settings.cancel.is_cancelled() {
@@ -85,7 +96,9 @@ impl Outbound for RunClient {
         }
         let run = Arc::clone(&self.run);
         let copy = request.clone();
-        self.prefetched.put(Prefetch::start(request, async move { run.perform(copy).await }));
+        let clock = self.run.egress.clock.clone();
+        let answer = async move { run.perform(copy).await };
+        self.prefetched.put(Prefetch::start(request, clock, answer));
     }
 }
 
@@ -97,6 +110,9 @@ pub(super) struct Run {
     bytes: AtomicU64,
     /// The list of requests says already that there are no more.
     spent: AtomicBool,
+    pub(super) waits: Arc<Waits>,
+    /// A request of this run has tried whether a pause is over.
+    pub(super) tried: AtomicBool,
 }
 
 type Token = Option<Arc<Secret<String>>>;
@@ -112,8 +128,9 @@ impl Run {
         let mut token = self.token(&prepared, TokenAsk::Current).await?;
         let mut replaced = false;
         let (mut attempt, mut waited) = (1, Duration::ZERO);
+        let mut patience = self.settings.limits.retry_after_max;
         loop {
-            let result = self.follow(&prepared, &token, attempt, waited).await;
+            let result = self.follow(&prepared, &token, attempt, waited, &mut patience).await;
             if let (Ok(HttpResponse { status: 401, .. }), Some(stale), false) =
                 (&result, &token, replaced)
             {
@@ -121,14 +138,23 @@ impl Run {
                 (replaced, waited) = (true, Duration::ZERO);
                 continue;
             }
-            let Some(wait) = self.wait_before_next(&prepared, attempt, &result) else {
+            let Some((wait, reason)) = self.wait_before_next(&prepared, attempt, &result, patience)
+            else {
                 return result;
             };
-            tokio::select! {
-                biased;
-                () = self.settings.cancel.cancelled() => return Err(HttpFailure::Stopped),
-                () = tokio::time::sleep(wait) => {}
+            if reason == WaitReason::RateLimit {
+                patience = patience.saturating_sub(wait);
             }
+            let (waits, clock) = (self.waits.begin(reason), &self.egress.clock);
+            let waited_for = async {
+                tokio::select! {
+                    biased;
+                    () = self.settings.cancel.cancelled() => Err(HttpFailure::Stopped),
+                    () = clock.sleep(wait) => Ok(()),
+                }
+            };
+            clock.rest(waited_for).await?;
+            drop(waits);
             (attempt, waited) = (attempt + 1, wait);
         }
     }
@@ -140,62 +166,68 @@ impl Run {
         token: &Token,
         attempt: u32,
         waited: Duration,
+        patience: &mut Duration,
     ) -> Result<HttpResponse, HttpFailure> {
         let token = token.as_deref();
-        let mut hop =
-            Hop { prepared, url: prepared.url.clone(), with_auth: true, token, attempt, waited };
-        let mut followed = 0;
+        let url = prepared.url.clone();
+        let mut hop = Hop { prepared, url, with_auth: true, token, attempt, redirects: 0, waited };
         loop {
-            let response = self.exchange(&hop).await?;
+            let response = self.exchange(&hop, patience).await?;
             let Some(location) = redirect(&prepared.method, &response) else {
                 return Ok(response);
             };
             let next = hop.url.join(location).map_err(|error| error.to_string());
             let next = next.and_then(origin::checked).and_then(|next| {
+                if hop.url.scheme() == "https" && next.scheme() == "http" {
+                    return Err(format!("{next} leaves https:// for http://"));
+                }
                 let next = self.settings.auth.strip(next);
                 self.destination(&next)?;
                 Ok(next)
             });
             let reason = match next {
-                Ok(next) if followed < self.settings.limits.redirects_max => {
+                Ok(next) if hop.redirects < self.settings.limits.redirects_max => {
                     hop.with_auth &= next.origin() == hop.url.origin();
                     hop.url = next;
                     hop.waited = Duration::ZERO;
-                    followed += 1;
+                    hop.redirects += 1;
                     continue;
                 }
-                Ok(_) => format!("more than {followed} redirects"),
+                Ok(_) => format!("more than {} redirects", hop.redirects),
                 Err(reason) => format!("the answer redirects to where it must not: {reason}"),
             };
             return Err(self.refuse(prepared.method.as_str(), Some(&hop.url), attempt, reason));
         }
     }
 
-    /// How long to wait before the next attempt; `None` when this result is the last word.
+    /// How long to wait before the next attempt, and what for; `None` when this result is the last word.
     fn wait_before_next(
         &self,
         prepared: &Prepared,
         attempt: u32,
         result: &Result<HttpResponse, HttpFailure>,
-    ) -> Option<Duration> {
+        patience: Duration,
+    ) -> Option<(Duration, WaitReason)> {
         let retry = &self.egress.options.retry;
         if attempt >= retry.attempts_max || !prepared.repeatable {
             return None;
         }
-        let own = retry.wait(attempt, getrandom::u32().unwrap_or(u32::MAX));
+        // By the path alone: a simulation repeats, though its servers are elsewhere each time.
+        let chance = self.egress.clock.chance(&format!("{} {attempt}", prepared.url.path()));
+        let own = retry.wait(attempt, chance);
         match result {
             Ok(response) if matches!(response.status, 429 | 500 | 502 | 503 | 504) => {
                 let now = self.egress.clock.now();
                 let asked = header(response, "retry-after")
                     .and_then(|value| backoff::retry_after(value, now))
                     .unwrap_or_default();
-                (asked <= self.settings.limits.retry_after_max).then_some(if asked.is_zero() {
-                    own
-                } else {
-                    asked
-                })
+                match asked {
+                    Duration::ZERO => Some((own, WaitReason::Retry)),
+                    _ if asked <= patience => Some((asked, WaitReason::RateLimit)),
+                    _ => None,
+                }
             }
-            Err(HttpFailure::Network(_) | HttpFailure::Timeout) => Some(own),
+            Err(HttpFailure::Network(_) | HttpFailure::Timeout) => Some((own, WaitReason::Retry)),
             Ok(_) | Err(_) => None,
         }
     }
@@ -210,22 +242,37 @@ impl Run {
             () = self.settings.cancel.cancelled() => return Err(HttpFailure::Stopped),
             given = source(ask) => given,
         };
-        given.map(Some).map_err(|reason| {
-            let reason = format!("there is no access token: {reason}");
-            self.refuse(prepared.method.as_str(), Some(&prepared.url), 1, reason)
+        given.map(Some).map_err(|failure| {
+            let failure = match failure {
+                HttpFailure::Denied(reason) => {
+                    HttpFailure::Denied(format!("there is no access token: {reason}"))
+                }
+                other => other,
+            };
+            self.not_sent(prepared.method.as_str(), Some(&prepared.url), 1, failure)
         })
     }
 
-    /// Leaves a line for a request that was not sent.
+    /// Leaves a line for a request that must not be sent.
     fn refuse(&self, method: &str, url: Option<&Url>, attempt: u32, reason: String) -> HttpFailure {
+        self.not_sent(method, url, attempt, HttpFailure::Denied(reason))
+    }
+
+    /// Leaves a line for a request that was not sent.
+    fn not_sent(
+        &self,
+        method: &str,
+        url: Option<&Url>,
+        attempt: u32,
+        failure: HttpFailure,
+    ) -> HttpFailure {
         if let Err(stopped) = self.admit() {
             return stopped;
         }
-        let failure = HttpFailure::Denied(reason);
         let url = url.map_or_else(|| "(no valid URL)".to_owned(), shown);
         let method = method.chars().take(20).collect();
-        let line = self.line(method, url, attempt, Duration::ZERO);
-        Attempt::new(&self.settings.recorder, line).failed(&failure, None);
+        let line = self.line(method, url, attempt);
+        Attempt::new(&self.settings.recorder, line, Duration::ZERO).failed(&failure, None);
         failure
     }
 
@@ -240,7 +287,7 @@ impl Run {
             (count < requests_max).then_some(count + 1)
         });
         if counted.is_err() && !self.spent.swap(true, Ordering::Relaxed) {
-            let line = self.line(String::new(), String::new(), 0, Duration::ZERO);
+            let line = self.line(String::new(), String::new(), 0);
             let text = format!("the run's budget of {requests_max} requests is spent");
             (self.settings.recorder)(RequestLine { failure: Some(text), ..line });
         }
@@ -253,19 +300,18 @@ impl Run {
         before.saturating_add(bytes) <= self.settings.limits.run_bytes_max
     }
 
-    pub(super) fn line(
-        &self,
-        method: String,
-        url: String,
-        attempt: u32,
-        waited: Duration,
-    ) -> RequestLine {
+    pub(super) fn now(&self) -> i64 {
+        to_millis(self.egress.clock.now())
+    }
+
+    pub(super) fn line(&self, method: String, url: String, attempt: u32) -> RequestLine {
         RequestLine {
-            at: to_millis(self.egress.clock.now()),
+            at: self.now(),
             method,
             url,
             attempt,
-            waited_millis: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            redirects: 0,
+            waited_millis: 0,
             millis: 0,
             bytes: 0,
             status: None,

@@ -5,11 +5,16 @@ use super::checks::{Prepared, remedy};
 use super::client::Run;
 use super::echo;
 use super::headers;
+use super::lanes::{Pass, TooLong};
+use super::quota::Quota;
 use super::recorder::{Attempt, shown};
 use super::resolver::Refused;
-use crate::model::http::{HttpFailure, HttpResponse};
+use super::{WaitReason, tls};
+use crate::clock::to_text;
+use crate::model::http::{HttpFailure, HttpResponse, RequestLine};
 use crate::vault::Secret;
 use std::error::Error as StdError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use url::Url;
 
@@ -20,6 +25,9 @@ pub(super) struct Hop<'a> {
     pub(super) with_auth: bool,
     pub(super) token: Option<&'a Secret<String>>,
     pub(super) attempt: u32,
+    /// How many were followed to get here.
+    pub(super) redirects: u32,
+    /// Before this attempt, for reasons of its own.
     pub(super) waited: Duration,
 }
 
@@ -36,19 +44,30 @@ impl From<HttpFailure> for Failed {
 }
 
 impl Run {
-    /// Sends the request and reads the whole answer. Leaves one line in the run.
-    pub(super) async fn exchange(&self, hop: &Hop<'_>) -> Result<HttpResponse, HttpFailure> {
+    /// Waits for its turn, sends the request and reads the whole answer. Leaves one line in the run. What it waited is
+    /// taken off `patience`.
+    pub(super) async fn exchange(
+        &self,
+        hop: &Hop<'_>,
+        patience: &mut Duration,
+    ) -> Result<HttpResponse, HttpFailure> {
         self.admit()?;
         let method = hop.prepared.method.as_str().to_owned();
-        let line = self.line(method, shown(&hop.url), hop.attempt, hop.waited);
-        let mut attempt = Attempt::new(&self.settings.recorder, line);
-        let limit = self.settings.limits.request_timeout;
+        let line = self.line(method, shown(&hop.url), hop.attempt);
+        let line = RequestLine { redirects: hop.redirects, ..line };
+        let mut attempt = Attempt::new(&self.settings.recorder, line, hop.waited);
+        let work = async {
+            let pass = self.pass(&hop.url, *patience).await?;
+            *patience = patience.saturating_sub(pass.waited);
+            attempt.leaves(self.now(), pass.waited);
+            let limit = self.settings.limits.request_timeout;
+            let transfer = tokio::time::timeout(limit, self.transfer(hop, &pass, &mut attempt));
+            transfer.await.unwrap_or_else(|_| Err(HttpFailure::Timeout.into()))
+        };
         let result = tokio::select! {
             biased;
             () = self.settings.cancel.cancelled() => Err(HttpFailure::Stopped.into()),
-            result = tokio::time::timeout(limit, self.transfer(hop, &mut attempt)) => {
-                result.unwrap_or_else(|_| Err(HttpFailure::Timeout.into()))
-            }
+            result = work => result,
         };
         match result {
             Ok(response) => {
@@ -62,9 +81,35 @@ impl Run {
         }
     }
 
+    /// The right to send to this host now. A wait that would be too long ends the run, which says when to try again.
+    async fn pass(&self, url: &Url, patience: Duration) -> Result<Pass, Failed> {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let host = format!("{}:{port}", url.host_str().unwrap_or_default());
+        let (lanes, pace) = (&self.egress.lanes, &self.settings.pace);
+        let ask = |trial| lanes.pass(pace, host.clone(), patience, &self.waits, trial);
+        let passed = match ask(false).await {
+            Err(TooLong { reason: WaitReason::RateLimit, .. }) if self.may_try() => ask(true).await,
+            passed => passed,
+        };
+        passed.map_err(|TooLong { wait, reason }| {
+            let wait_millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            let retry_at = self.now().saturating_add(wait_millis);
+            self.waits.give_up(retry_at);
+            let detail =
+                format!("{} of {host} would take until {}", reason.as_str(), to_text(retry_at));
+            Failed { failure: HttpFailure::Stopped, detail: Some(detail) }
+        })
+    }
+
+    /// Once in a run that a person asked for.
+    fn may_try(&self) -> bool {
+        self.settings.pace.tries_pauses && !self.tried.swap(true, Ordering::Relaxed)
+    }
+
     async fn transfer(
         &self,
         hop: &Hop<'_>,
+        pass: &Pass,
         attempt: &mut Attempt<'_>,
     ) -> Result<HttpResponse, Failed> {
         let limits = &self.settings.limits;
@@ -75,6 +120,9 @@ impl Run {
         let mut response =
             client.execute(request).await.map_err(|error| failure(&hop.url, error, limits))?;
         attempt.answered(response.status().as_u16());
+        let busy = matches!(response.status().as_u16(), 429 | 503);
+        let now = self.egress.clock.now();
+        pass.learn(&Quota::read(response.status(), response.headers(), now), busy);
         if headers::size(response.headers()) > limits.response_header_bytes_max {
             return Err(HttpFailure::TooLarge(limits.response_header_bytes_max).into());
         }
@@ -130,6 +178,9 @@ fn failure(url: &Url, error: reqwest::Error, limits: &super::Limits) -> HttpFail
             && error.is_parse_too_large()
         {
             return HttpFailure::TooLarge(limits.response_header_bytes_max);
+        }
+        if let Some(words) = tls::explained(cause) {
+            return HttpFailure::Network(format!("{host}: {words}"));
         }
         match cause.source() {
             Some(source) => cause = source,

@@ -2,13 +2,22 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// What belongs to the host: credentials, framing, routing, and the encoding that the host itself undoes.
-const RESERVED: [&str; 14] = [
+/// What belongs to the host: credentials, framing, routing, the encoding that the host itself undoes, and what makes some
+/// servers take a request for one of another method than was granted.
+const RESERVED: [&str; 22] = [
     "authorization",
     "cookie",
+    "cookie2",
     "host",
+    "forwarded",
     "accept-encoding",
+    "api-key",
+    "apikey",
     "x-api-key",
+    "x-auth-token",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
     "content-length",
     "transfer-encoding",
     "connection",

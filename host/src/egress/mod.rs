@@ -7,26 +7,37 @@
 mod address;
 mod auth;
 mod body;
+mod bucket;
 mod checks;
 mod client;
+mod direct;
 mod echo;
 mod exchange;
 mod headers;
+mod lanes;
 mod origin;
 mod prefetch;
+mod quota;
 mod recorder;
 mod resolver;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod waits;
 
 pub use address::AllowPrivate;
 pub use auth::{Auth, TokenAsk, TokenSource};
 pub use client::{Recorder, RunClient, RunSettings, Usage};
+pub use direct::Reachable;
+pub use lanes::{Concurrency, Pace};
 pub use origin::Origin;
 pub use resolver::Lookup;
+pub use tls::ExtraCa;
+pub use waits::{WaitReason, Waits};
 
 use crate::backoff::RequestRetry;
 use crate::clock::Clock;
+use lanes::Lanes;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -48,6 +59,10 @@ pub enum Error {
     AllowPrivate(String),
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
+    #[error(
+        "egress.extraCaFile: {path} {what}; name a PEM file with the certificates of your own authorities"
+    )]
+    ExtraCa { path: String, what: String },
 }
 
 /// Settings of the process, the `egress` part of the configuration.
@@ -55,8 +70,11 @@ pub enum Error {
 pub struct Options {
     /// Private endpoints and networks that may be reached after all.
     pub allow_private: Vec<AllowPrivate>,
+    /// Trusted besides the authorities of the system.
+    pub extra_ca: ExtraCa,
     pub limits: Limits,
     pub retry: RequestRetry,
+    pub concurrency: Concurrency,
 }
 
 /// The maxima of one request and of one run.
@@ -72,7 +90,8 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// From the first byte sent to the last byte received, for each attempt.
     pub request_timeout: Duration,
-    /// A server that asks for a longer pause is not waited for: its answer goes to the plugin.
+    /// One request does not wait longer, neither for its turn nor for a pause that a server asks for: the run ends, or
+    /// the answer goes to the plugin.
     pub retry_after_max: Duration,
     pub redirects_max: u32,
     /// Attempts, redirects and prefetches of one run, all counted.
@@ -103,6 +122,7 @@ pub struct Egress {
     options: Options,
     clock: Clock,
     lookup: Lookup,
+    lanes: Lanes,
     guarded: OnceLock<Result<reqwest::Client, String>>,
     excepted: OnceLock<Result<reqwest::Client, String>>,
 }
@@ -116,7 +136,8 @@ impl Egress {
     /// Names are looked up with `lookup`.
     pub fn with_lookup(options: Options, clock: Clock, lookup: Lookup) -> Arc<Egress> {
         let (guarded, excepted) = (OnceLock::new(), OnceLock::new());
-        Arc::new(Egress { options, clock, lookup, guarded, excepted })
+        let lanes = Lanes::new(options.concurrency, clock.clone());
+        Arc::new(Egress { options, clock, lookup, lanes, guarded, excepted })
     }
 
     /// The limits that a run gets unless its connector has narrower ones.
@@ -141,6 +162,8 @@ impl Egress {
         let networks = if excepted { None } else { Some(self.options.allow_private.clone()) };
         reqwest::Client::builder()
             .dns_resolver(resolver::Checked::new(Arc::clone(&self.lookup), networks))
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
+            .tls_certs_merge(self.options.extra_ca.certificates())
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())

@@ -1,5 +1,6 @@
 //! The one request that is sent before the plugin asks for it, because the plugin said that it will.
 
+use crate::clock::{Clock, Work};
 use crate::model::http::{HttpFailure, HttpRequest, HttpResponse};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::task::AbortOnDropHandle;
@@ -7,22 +8,26 @@ use tokio_util::task::AbortOnDropHandle;
 /// A GET under way. Dropped unredeemed, it is broken off.
 pub(super) struct Prefetch {
     request: HttpRequest,
-    task: AbortOnDropHandle<Result<HttpResponse, HttpFailure>>,
+    clock: Clock,
+    task: AbortOnDropHandle<(Result<HttpResponse, HttpFailure>, Work)>,
 }
 
 impl Prefetch {
-    /// Starts `work`, or does nothing outside a runtime: a hint may be ignored.
+    /// Starts on the `answer`, or does nothing outside a runtime: a hint may be ignored.
     pub(super) fn start(
         request: HttpRequest,
-        work: impl Future<Output = Result<HttpResponse, HttpFailure>> + Send + 'static,
+        clock: Clock,
+        answer: impl Future<Output = Result<HttpResponse, HttpFailure>> + Send + 'static,
     ) -> Option<Prefetch> {
         let runtime = tokio::runtime::Handle::try_current().ok()?;
-        Some(Prefetch { request, task: AbortOnDropHandle::new(runtime.spawn(work)) })
+        let work = clock.work();
+        let task = runtime.spawn(async move { (answer.await, work) });
+        Some(Prefetch { request, clock, task: AbortOnDropHandle::new(task) })
     }
 
     pub(super) async fn answer(self) -> Result<HttpResponse, HttpFailure> {
-        match self.task.await {
-            Ok(result) => result,
+        match self.clock.rest(self.task).await {
+            Ok((result, _)) => result,
             Err(_) => Err(HttpFailure::Network("the request ended before its answer".to_owned())),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::client::Recorder;
 use crate::model::http::{HttpFailure, RequestLine};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use url::Url;
 
 const URL_CHARS_MAX: usize = 500;
@@ -23,16 +23,28 @@ const SECRET_WORDS: [&str; 12] = [
     "jwt",
 ];
 
-/// An attempt under way. Dropped before it is finished, it still leaves its line.
+/// An attempt under way, or one that waits to be sent. Dropped before it is finished, it still leaves its line.
 pub(super) struct Attempt<'a> {
     recorder: &'a Recorder,
     line: Option<RequestLine>,
+    waited: Duration,
     started: Instant,
+    sent: bool,
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(recorder: &'a Recorder, line: RequestLine) -> Attempt<'a> {
-        Attempt { recorder, line: Some(line), started: Instant::now() }
+    /// `waited` is how long the request has waited by now.
+    pub(super) fn new(recorder: &'a Recorder, line: RequestLine, waited: Duration) -> Attempt<'a> {
+        Attempt { recorder, line: Some(line), waited, started: Instant::now(), sent: false }
+    }
+
+    /// The request leaves at this time, in milliseconds since the epoch, having waited so much longer.
+    pub(super) fn leaves(&mut self, at: i64, waited: Duration) {
+        if let Some(line) = &mut self.line {
+            line.at = at;
+        }
+        self.waited += waited;
+        (self.started, self.sent) = (Instant::now(), true);
     }
 
     pub(super) fn answered(&mut self, status: u16) {
@@ -56,7 +68,13 @@ impl<'a> Attempt<'a> {
 
     pub(super) fn finish(&mut self) {
         if let Some(mut line) = self.line.take() {
-            line.millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let elapsed = self.started.elapsed();
+            if self.sent {
+                line.millis = millis(elapsed);
+            } else {
+                self.waited += elapsed;
+            }
+            line.waited_millis = millis(self.waited);
             (self.recorder)(line);
         }
     }
@@ -69,6 +87,10 @@ impl Drop for Attempt<'_> {
         }
         self.finish();
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A URL for people: secrets in the query replaced, cut to a readable length.

@@ -66,7 +66,11 @@ impl Resolve for Checked {
     }
 }
 
-fn check(name: &str, answers: &[IpAddr], exceptions: &[AllowPrivate]) -> Result<(), Refused> {
+pub(super) fn check(
+    name: &str,
+    answers: &[IpAddr],
+    exceptions: &[AllowPrivate],
+) -> Result<(), Refused> {
     for &address in answers {
         if let Some(what) = address::refusal(address)
             && !exceptions.iter().any(|exception| exception.holds(address))

@@ -1,15 +1,15 @@
 //! A mapper bound to the field names of one page: positions are looked up once, then rows pass without a search.
 
 use super::compile::Plan;
-use super::{Field, Invalid, Mapped, Mapper, Reason, Warning, transform};
+use super::{Field, Given, Invalid, Mapped, Mapper, Reason, Warning, transform};
 use crate::model::manifest::AbsentMeans;
+use crate::model::rows::PackedRow;
 use crate::model::template::OnError;
-use crate::model::{FieldType, RecordStatus, RemoteRow, Value};
+use crate::model::{Cell, FieldType, RecordStatus, Value};
 use crate::normalize;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-const ABSENT: &Value = &Value::Absent;
 const REDACTED: &str = "[redacted]";
 /// How much of an unknown word a warning repeats.
 const WORD_CHARS_MAX: usize = 40;
@@ -29,8 +29,6 @@ pub struct Bound<'a> {
 struct Source {
     /// Where the page has the field; none if the page lacks it.
     at: Option<usize>,
-    /// Nothing else reads it, so that the value can be moved out of the row.
-    sole: bool,
     further: Vec<Option<usize>>,
 }
 
@@ -38,16 +36,8 @@ impl Mapper {
     /// Looks up where a page keeps the sources. A source that the page lacks is absent in all its rows.
     pub fn bind<'a>(&'a self, page_fields: &'a [String]) -> Bound<'a> {
         let find = |name: &str| page_fields.iter().position(|field| field == name);
-        let uses = |name: &str| {
-            let of_plan = |plan: &Plan| {
-                usize::from(plan.source == name)
-                    + plan.further.iter().filter(|further| *further == name).count()
-            };
-            self.plans.iter().map(of_plan).sum::<usize>()
-        };
         let source = |plan: &Plan| Source {
             at: find(&plan.source),
-            sole: uses(&plan.source) == 1,
             further: plan.further.iter().map(|name| find(name)).collect(),
         };
         let column = |name: &'a String| (name.as_str(), self.open_sources.contains(name));
@@ -62,10 +52,8 @@ impl Mapper {
 
 /// What a row says of itself on its way through the fields.
 #[derive(Default)]
-struct Progress {
-    values: Vec<Value>,
-    /// Values that are no longer in the row and not in `values` as they were: (column, value as it came).
-    replaced: Vec<(usize, Value)>,
+struct Progress<'r> {
+    values: Vec<Given<'r>>,
     warnings: Vec<Warning>,
     reasons: Vec<Reason>,
 }
@@ -73,80 +61,77 @@ struct Progress {
 /// What becomes of a value with a problem.
 enum Verdict {
     Keep,
+    Replace,
     LeaveOut,
     Invalid,
 }
 
 impl Bound<'_> {
-    /// Maps one row. Values move; text is only written anew where a transform changes it.
-    pub fn map(&self, mut row: RemoteRow) -> Result<Mapped, Invalid> {
+    /// Maps one row. Text is only written anew where a transform changes it.
+    pub fn map<'r>(&self, row: PackedRow<'r>) -> Result<Mapped<'r>, Invalid> {
         let fields = &self.mapper.fields;
-        if row.id.trim().is_empty() {
+        let cells: Vec<Cell<'r>> = row.values().collect();
+        if row.id().trim().is_empty() {
             let reason = Reason {
                 field: Arc::from(""),
                 code: "missingId",
                 message: "the row has no id".to_owned(),
             };
-            let payload = self.payload(&row.values);
-            return Err(Invalid { external_id: row.id, reasons: vec![reason], payload });
+            return Err(self.invalid(row, vec![reason], &cells));
         }
-        if row.deleted {
-            let values = vec![Value::Absent; fields.len()];
+        if row.is_deleted() {
+            let values = vec![Given::AsIs(Cell::Absent); fields.len()];
             return Ok(mapped(row, Some(RecordStatus::Inactive), values, Vec::new()));
         }
         let mut progress =
             Progress { values: Vec::with_capacity(fields.len()), ..Progress::default() };
-        let status = self.status(&row.values, &mut progress.warnings);
+        let status = self.status(&cells, &mut progress.warnings);
         for ((field, plan), source) in fields.iter().zip(&self.mapper.plans).zip(&self.sources) {
-            self.field(field, plan, source, &mut row.values, &mut progress);
+            self.field(field, plan, source, &cells, &mut progress);
         }
         if progress.reasons.is_empty() {
             return Ok(mapped(row, status, progress.values, progress.warnings));
         }
-        self.restore(&mut row.values, &mut progress);
-        let payload = self.payload(&row.values);
-        Err(Invalid { external_id: row.id, reasons: progress.reasons, payload })
+        Err(self.invalid(row, progress.reasons, &cells))
     }
 
-    fn field(
+    fn invalid(&self, row: PackedRow<'_>, reasons: Vec<Reason>, cells: &[Cell<'_>]) -> Invalid {
+        Invalid { external_id: row.id().to_owned(), reasons, payload: self.payload(cells) }
+    }
+
+    fn field<'r>(
         &self,
         field: &Field,
         plan: &Plan,
         source: &Source,
-        row: &mut [Value],
-        progress: &mut Progress,
+        row: &[Cell<'r>],
+        progress: &mut Progress<'r>,
     ) {
-        let taken = match source.at.and_then(|at| row.get_mut(at)) {
-            Some(value) if source.sole => std::mem::take(value),
-            Some(value) => value.clone(),
-            None => Value::Absent,
+        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).copied().unwrap_or_default();
+        let came = cell(source.at);
+        let further = |at: usize| cell(source.further.get(at).copied().flatten());
+        let (made, failed) = match transform::run(&plan.steps, came, &further) {
+            Ok(made) => (made, None),
+            Err(problem) => (None, Some(("transform", problem))),
         };
-        let (transformed, failed) = if plan.steps.is_empty() {
-            (None, None)
-        } else {
-            let further = |at: usize| {
-                let column = source.further.get(at).copied().flatten();
-                column.and_then(|column| row.get(column)).unwrap_or(ABSENT)
-            };
-            match transform::run(&plan.steps, &taken, further) {
-                Ok(Cow::Owned(value)) => (Some(value), None),
-                Ok(Cow::Borrowed(_)) => (None, None),
-                Err(problem) => (None, Some(("transform", problem))),
-            }
-        };
-        let value = transformed.as_ref().unwrap_or(&taken);
+        let value = made.as_ref().map_or(came, Cell::from);
         let problem = failed.or_else(|| problem(field.field_type, value));
         let pattern_fails =
-            || plan.pattern.as_ref().is_some_and(|pattern| !matches_pattern(pattern, &taken));
+            || plan.pattern.as_ref().is_some_and(|pattern| !matches_pattern(pattern, came));
         if problem.is_none() && pattern_fails() {
             let message = "is not of the form that the connector describes".to_owned();
             let code = "pattern";
             progress.warnings.push(Warning { field: Arc::clone(&field.name), code, message });
         }
         let left_out = match problem {
-            Some((code, message)) => progress.judge(field, plan.on_error, code, message),
+            Some((code, message)) => progress.judge(field, &plan.on_error, code, message),
             None => false,
         };
+        let made = match (&plan.on_error, problem) {
+            (OnError::Default(text), Some(_)) => Some(Value::Text(text.clone())),
+            _ => made,
+        };
+        let value = made.as_ref().map_or(came, Cell::from);
         // A reason given already says enough about this field.
         let judged = problem.is_some() && progress.is_blamed(field);
         if field.required && !judged && (left_out || value.is_blank()) {
@@ -155,50 +140,32 @@ impl Bound<'_> {
             progress.reasons.push(Reason { field: Arc::clone(&field.name), code, message });
         }
         let absent = match self.mapper.absent {
-            AbsentMeans::Unknown => Value::Absent,
-            AbsentMeans::Null => Value::Null,
+            AbsentMeans::Unknown => Cell::Absent,
+            AbsentMeans::Null => Cell::Null,
         };
-        let (stays, goes) = match (transformed, left_out) {
-            (_, true) => (Value::Absent, Some(taken)),
-            (Some(transformed), false) => (transformed, Some(taken)),
-            (None, false) if matches!(taken, Value::Absent) => (absent, None),
-            (None, false) => (taken, None),
-        };
-        progress.values.push(stays);
-        if let (true, Some(at), Some(goes)) = (source.sole, source.at, goes) {
-            progress.replaced.push((at, goes));
-        }
-    }
-
-    /// Puts back what was moved out of the row.
-    fn restore(&self, row: &mut [Value], progress: &mut Progress) {
-        for (source, value) in self.sources.iter().zip(progress.values.drain(..)) {
-            if let (true, Some(place)) = (source.sole, source.at.and_then(|at| row.get_mut(at))) {
-                *place = value;
-            }
-        }
-        for (at, value) in progress.replaced.drain(..) {
-            if let Some(place) = row.get_mut(at) {
-                *place = value;
-            }
-        }
+        progress.values.push(match (made, left_out) {
+            (_, true) => Given::AsIs(Cell::Absent),
+            (Some(made), false) => Given::Made(made),
+            (None, false) if came == Cell::Absent => Given::AsIs(absent),
+            (None, false) => Given::AsIs(came),
+        });
     }
 
     /// The row by field name. What is sensitive, and what the connector did not declare, is redacted.
-    fn payload(&self, row: &[Value]) -> serde_json::Value {
+    fn payload(&self, row: &[Cell<'_>]) -> serde_json::Value {
         let shown = |(at, (name, open)): (usize, &(&str, bool))| {
-            let value = row.get(at).filter(|value| !matches!(value, Value::Absent))?;
+            let value = row.get(at).filter(|value| **value != Cell::Absent)?.to_value();
             let shown = if *open { value.to_json() } else { serde_json::Value::from(REDACTED) };
             Some(((*name).to_owned(), shown))
         };
         serde_json::Value::Object(self.columns.iter().enumerate().filter_map(shown).collect())
     }
 
-    fn status(&self, row: &[Value], warnings: &mut Vec<Warning>) -> Option<RecordStatus> {
+    fn status(&self, row: &[Cell<'_>], warnings: &mut Vec<Warning>) -> Option<RecordStatus> {
         let plan = self.mapper.status.as_ref()?;
         let value = row.get(self.status_at?).filter(|value| !value.is_blank())?;
         let word = match value {
-            Value::Text(text) => Cow::Borrowed(text.trim()),
+            Cell::Text(text) => Cow::Borrowed(text.trim()),
             other => Cow::Owned(other.display()),
         };
         if let Some(status) = plan.words.get(&*word) {
@@ -222,12 +189,12 @@ impl Bound<'_> {
     }
 }
 
-impl Progress {
+impl Progress<'_> {
     /// Records a problem; true if the value is to be left out.
     fn judge(
         &mut self,
         field: &Field,
-        on_error: OnError,
+        on_error: &OnError,
         code: &'static str,
         message: &str,
     ) -> bool {
@@ -235,6 +202,7 @@ impl Progress {
         let verdict = match on_error {
             OnError::Fail => Verdict::Invalid,
             OnError::Skip => Verdict::LeaveOut,
+            OnError::Default(_) => Verdict::Replace,
             OnError::Keep if field.required && !doubtful => Verdict::Invalid,
             OnError::Keep => Verdict::Keep,
         };
@@ -242,6 +210,10 @@ impl Progress {
         match verdict {
             Verdict::Invalid => self.reasons.push(Reason { field: name, code, message }),
             Verdict::Keep => self.warnings.push(Warning { field: name, code, message }),
+            Verdict::Replace => {
+                let message = format!("{message}; the template's own text took its place");
+                self.warnings.push(Warning { field: name, code, message });
+            }
             Verdict::LeaveOut => {
                 let message = format!("{message}; it was left out");
                 self.warnings.push(Warning { field: name, code, message });
@@ -256,11 +228,11 @@ impl Progress {
 }
 
 /// What is wrong with a value in a field of this type: (code, words). Looks at characters only.
-fn problem(field_type: FieldType, value: &Value) -> Option<(&'static str, &'static str)> {
+fn problem(field_type: FieldType, value: Cell<'_>) -> Option<(&'static str, &'static str)> {
     if let Some(message) = normalize::type_problem(field_type, value) {
         return Some(("type", message));
     }
-    let Value::Text(text) = value else {
+    let Cell::Text(text) = value else {
         return None;
     };
     match field_type {
@@ -275,26 +247,30 @@ fn problem(field_type: FieldType, value: &Value) -> Option<(&'static str, &'stat
 }
 
 /// Patterns describe the remote's form, so they look at the value as it came.
-fn matches_pattern(pattern: &regex::Regex, value: &Value) -> bool {
+fn matches_pattern(pattern: &regex::Regex, value: Cell<'_>) -> bool {
     match value {
-        Value::Text(text) => text.trim().is_empty() || pattern.is_match(text.trim()),
-        Value::Int(number) => pattern.is_match(&number.to_string()),
-        Value::Absent | Value::Null | Value::Bool(_) | Value::Json(_) => true,
+        Cell::Text(text) => text.trim().is_empty() || pattern.is_match(text.trim()),
+        Cell::Int(number) => pattern.is_match(&number.to_string()),
+        Cell::Absent | Cell::Null | Cell::Bool(_) | Cell::Json(_) => true,
     }
 }
 
-fn mapped(
-    row: RemoteRow,
+fn mapped<'r>(
+    row: PackedRow<'r>,
     status: Option<RecordStatus>,
-    values: Vec<Value>,
+    values: Vec<Given<'r>>,
     warnings: Vec<Warning>,
-) -> Mapped {
+) -> Mapped<'r> {
+    let alias = |(kind, id): (&'r str, Cell<'r>)| match id {
+        Cell::Text(id) => Some((kind, id)),
+        _ => None,
+    };
     Mapped {
-        external_id: row.id,
-        aliases: row.aliases,
-        updated_at: row.updated_at,
-        version: row.version,
-        deleted: row.deleted,
+        external_id: row.id(),
+        aliases: row.aliases().filter_map(alias).collect(),
+        updated_at: row.updated_at(),
+        version: row.version(),
+        deleted: row.is_deleted(),
         status,
         values,
         warnings,

@@ -1,5 +1,6 @@
 //! From a template's words to a plan: every name looked up, every pattern built, everything that cannot work said.
 
+use super::steps::{Chain, Shape};
 use super::transform::Step;
 use super::{Field, Issue, Mapper};
 use crate::model::manifest::{EntitySpec, FieldSpec};
@@ -10,8 +11,11 @@ use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The largest compiled pattern; patterns come from plugins.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// The largest compiled pattern; patterns come from plugins and from templates.
+pub(super) const PATTERN_BYTES_MAX: usize = 1 << 20;
+const FIELDS_MAX: usize = 500;
+const RULES_MAX: usize = 20;
+const NAME_CHARS_MAX: usize = 100;
 
 /// How one local field is made.
 #[derive(Debug)]
@@ -41,8 +45,16 @@ impl Mapper {
         let mut plans = Vec::new();
         for (at, mapping) in template.fields.iter().enumerate() {
             let pointer = format!("/fields/{at}");
-            if mapping.target.trim().is_empty() {
-                compiler.issue(format!("{pointer}/target"), "the target has no name");
+            if at >= FIELDS_MAX {
+                compiler.issue(pointer, format!("at most {FIELDS_MAX} fields"));
+                break;
+            }
+            if !is_name(&mapping.target) {
+                let message = format!(
+                    "a target is a name of 1 to {NAME_CHARS_MAX} characters, without white space \
+                     around it and without control characters"
+                );
+                compiler.issue(format!("{pointer}/target"), message);
             } else if fields.iter().any(|field| *field.name == *mapping.target) {
                 let target = &mapping.target;
                 compiler.issue(
@@ -72,17 +84,22 @@ impl Mapper {
     }
 }
 
-struct Compiler<'a> {
+fn is_name(name: &str) -> bool {
+    let chars = name.chars().count();
+    (1..=NAME_CHARS_MAX).contains(&chars) && name.trim() == name && !name.contains(char::is_control)
+}
+
+pub(super) struct Compiler<'a> {
     spec: &'a EntitySpec,
     issues: Vec<Issue>,
 }
 
 impl<'a> Compiler<'a> {
-    fn issue(&mut self, pointer: String, message: impl Into<String>) {
+    pub(super) fn issue(&mut self, pointer: String, message: impl Into<String>) {
         self.issues.push(Issue { pointer, message: message.into() });
     }
 
-    fn source(&mut self, name: &str, pointer: String) -> Option<&'a FieldSpec> {
+    pub(super) fn source(&mut self, name: &str, pointer: String) -> Option<&'a FieldSpec> {
         let found = self.spec.fields.iter().find(|field| field.name == name);
         if found.is_none() {
             let names = self.spec.fields.iter().map(|field| field.name.as_str());
@@ -99,28 +116,47 @@ impl<'a> Compiler<'a> {
     }
 
     fn field(&mut self, mapping: &FieldMapping, pointer: &str) -> (Field, Plan) {
-        let source = self.source(&mapping.source, format!("{pointer}/source"));
-        let mut sensitive = source.is_some_and(|source| source.sensitive);
-        let mut further: Vec<String> = Vec::new();
-        let mut steps = Vec::new();
-        for (at, transform) in mapping.transforms.iter().enumerate() {
-            let pointer = format!("{pointer}/transforms/{at}");
-            self.transform(transform, mapping, &pointer);
-            steps.push(match transform {
-                Transform::Concat { with, sep } => {
-                    let mut positions = Vec::new();
-                    for (part, name) in with.iter().enumerate() {
-                        let source = self.source(name, format!("{pointer}/concat/with/{part}"));
-                        sensitive |= source.is_some_and(|source| source.sensitive);
-                        positions.push(further.len());
-                        further.push(name.clone());
-                    }
-                    Step::Concat { with: positions, sep: sep.clone() }
-                }
-                Transform::Map(words) => Step::Map(self.words(words, &pointer)),
-                plain => Step::Plain(plain.clone()),
-            });
+        let source = if mapping.source.is_empty() {
+            self.check_computed(mapping, pointer);
+            None
+        } else {
+            self.source(&mapping.source, format!("{pointer}/source"))
+        };
+        if let Some(source) = source
+            && mapping.transforms.is_empty()
+            && clash(source.field_type, mapping.field_type)
+        {
+            let (from, to) = (source.field_type.as_str(), mapping.field_type.as_str());
+            let message = format!(
+                "`{}` is of type {from}, which is never {to}: change the type, or add a transform",
+                source.name
+            );
+            self.issue(format!("{pointer}/type"), message);
         }
+        if let OnError::Default(text) = &mapping.on_error
+            && let Some(problem) =
+                normalize::type_problem(mapping.field_type, &Value::Text(text.clone()))
+        {
+            let message = format!("the text given here {problem}");
+            self.issue(format!("{pointer}/onError/default"), message);
+        }
+        let mut further: Vec<String> = Vec::new();
+        let chain = Chain {
+            pointer: &format!("{pointer}/transforms"),
+            shape: match source.map(|source| source.field_type) {
+                Some(FieldType::Json) => Shape::Nested,
+                Some(_) => Shape::Plain,
+                None => Shape::Unknown,
+            },
+            field_type: Some(mapping.field_type),
+            depth: 0,
+        };
+        let steps = self.steps(&mapping.transforms, chain, &mut further);
+        let is_sensitive = |name: &String| {
+            self.spec.fields.iter().any(|field| field.sensitive && field.name == *name)
+        };
+        let sensitive =
+            source.is_some_and(|source| source.sensitive) || further.iter().any(is_sensitive);
         let pattern = source.and_then(|source| source.pattern.as_deref());
         let field = Field {
             name: Arc::from(mapping.target.as_str()),
@@ -132,7 +168,7 @@ impl<'a> Compiler<'a> {
             source: mapping.source.clone(),
             further,
             steps,
-            on_error: mapping.on_error,
+            on_error: mapping.on_error.clone(),
             pattern: pattern.and_then(|pattern| self.pattern(pattern, pointer)),
         };
         (field, plan)
@@ -151,75 +187,26 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn words(
-        &mut self,
-        words: &BTreeMap<String, String>,
-        pointer: &str,
-    ) -> BTreeMap<String, Value> {
-        let mut folded = BTreeMap::new();
-        for (word, mapped) in words {
-            let key = word.trim().to_lowercase();
-            let value = Value::Text(mapped.clone());
-            if folded.insert(key, value.clone()).is_some_and(|before| before != value) {
-                self.issue(
-                    format!("{pointer}/map"),
-                    format!("`{word}` is listed twice with different results"),
-                );
-            }
-        }
-        folded
-    }
-
-    /// Says where a transform cannot work on a field of this type.
-    fn transform(&mut self, transform: &Transform, mapping: &FieldMapping, pointer: &str) {
-        use FieldType::{Boolean, Date, Decimal, Email, Instant, Integer, Json, Phone, Text};
-        let field_type = mapping.field_type;
-        let (name, fits) = match transform {
-            Transform::Trim | Transform::Default(_) | Transform::Const(_) | Transform::Map(_) => {
-                ("", true)
-            }
-            Transform::Lower => ("lower", matches!(field_type, Text | Email | Boolean)),
-            Transform::Upper => ("upper", matches!(field_type, Text | Email | Boolean)),
-            Transform::DateOnly => ("dateOnly", matches!(field_type, Date | Text)),
-            Transform::ParseDate => ("parseDate", matches!(field_type, Date | Text)),
-            Transform::Truncate(_) => ("truncate", matches!(field_type, Text)),
-            Transform::Concat { .. } => (
-                "concat",
-                !matches!(field_type, Date | Instant | Decimal | Integer | Boolean | Json | Phone),
-            ),
+    /// A field without a source is made by its transforms.
+    fn check_computed(&mut self, mapping: &FieldMapping, pointer: &str) {
+        let makes = |transform: &Transform| {
+            matches!(
+                transform,
+                Transform::Const(_) | Transform::Default(_) | Transform::Concat { .. }
+            )
         };
-        if !fits {
-            let kind = field_type.as_str();
-            self.issue(
-                pointer.to_owned(),
-                format!("`{name}` cannot apply to a field of type {kind}"),
-            );
-        }
-        match transform {
-            Transform::Truncate(0) => {
-                self.issue(pointer.to_owned(), "`truncate` to 0 characters leaves nothing")
-            }
-            Transform::Map(words) if words.is_empty() => {
-                self.issue(pointer.to_owned(), "`map` lists no values, so every value would fail")
-            }
-            Transform::Concat { with, .. } if with.is_empty() => {
-                self.issue(pointer.to_owned(), "`concat` names no further source field")
-            }
-            // What a later step makes of it is not known here; the last word must be of the field's type.
-            Transform::Const(text) | Transform::Default(text)
-                if mapping.transforms.last() == Some(transform) =>
-            {
-                let value = Value::Text(text.clone());
-                if let Some(problem) = normalize::type_problem(field_type, &value) {
-                    self.issue(pointer.to_owned(), format!("the text given here {problem}"));
-                }
-            }
-            _ => {}
+        if !mapping.transforms.iter().any(makes) {
+            let message =
+                "is missing: name a source field, or let `const` or `concat` make the value";
+            self.issue(format!("{pointer}/source"), message);
         }
     }
 
     fn match_rules(&mut self, rules: &[Vec<String>], fields: &[Field]) -> Vec<Vec<usize>> {
         let mut compiled = Vec::new();
+        if rules.len() > RULES_MAX {
+            self.issue("/match".to_owned(), format!("at most {RULES_MAX} match rules"));
+        }
         for (at, rule) in rules.iter().enumerate() {
             if rule.is_empty() {
                 self.issue(format!("/match/{at}"), "a match rule names at least one target field");
@@ -260,5 +247,24 @@ impl<'a> Compiler<'a> {
             sensitive: source.is_some_and(|source| source.sensitive),
             words,
         }
+    }
+}
+
+/// Whether no value of one type is ever a value of the other.
+fn clash(source: FieldType, target: FieldType) -> bool {
+    use FieldType::{Boolean, Date, Decimal, Email, Instant, Integer, Json, Phone, Text};
+    if target == Json {
+        return false;
+    }
+    match source {
+        // Text may hold anything.
+        Text => false,
+        Email => !matches!(target, Email | Text),
+        Phone => !matches!(target, Phone | Text | Integer | Decimal),
+        Date => !matches!(target, Date | Text),
+        Instant => !matches!(target, Instant | Text),
+        Decimal | Integer => matches!(target, Date | Instant | Email),
+        Boolean => target != Boolean,
+        Json => true,
     }
 }

@@ -7,6 +7,7 @@
 
 mod bind;
 mod compile;
+mod steps;
 mod transform;
 
 #[cfg(test)]
@@ -15,7 +16,8 @@ mod tests;
 pub use bind::Bound;
 
 use crate::model::manifest::AbsentMeans;
-use crate::model::{FieldType, RecordStatus, Value};
+use crate::model::{Cell, FieldType, RecordStatus, Value};
+use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
 /// A template compiled against the entity that a connector describes.
@@ -67,22 +69,47 @@ pub struct Issue {
     pub message: String,
 }
 
-/// A row in the local shape.
+/// A row in the local shape. Borrows from the page what no transform changed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mapped {
-    pub external_id: String,
+pub struct Mapped<'a> {
+    pub external_id: &'a str,
     /// Secondary ids: (kind, value).
-    pub aliases: Vec<(String, String)>,
+    pub aliases: Vec<(&'a str, &'a str)>,
     /// RFC 3339, as the remote gave it.
-    pub updated_at: Option<String>,
-    pub version: Option<String>,
+    pub updated_at: Option<&'a str>,
+    pub version: Option<&'a str>,
     /// A tombstone: all its values are absent.
     pub deleted: bool,
     /// None where the row does not tell: the record keeps its status.
     pub status: Option<RecordStatus>,
     /// By position of [`Mapper::fields`].
-    pub values: Vec<Value>,
+    pub values: Vec<Given<'a>>,
     pub warnings: Vec<Warning>,
+}
+
+/// A mapped value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given<'a> {
+    /// As it came.
+    AsIs(Cell<'a>),
+    /// By a transform.
+    Made(Value),
+}
+
+/// As its cell.
+impl Serialize for Given<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.cell().serialize(serializer)
+    }
+}
+
+impl Given<'_> {
+    pub fn cell(&self) -> Cell<'_> {
+        match self {
+            Given::AsIs(cell) => *cell,
+            Given::Made(value) => value.into(),
+        }
+    }
 }
 
 /// A value that is doubtful: kept, or left out where the template says so.

@@ -1,4 +1,4 @@
-//! What an administrator sets up: organizations, connectors, connections, templates, tokens. Stored as JSON rows; times
+//! What an administrator sets up: organizations, connectors, connections, templates. Stored as JSON rows; times
 //! are milliseconds since the epoch. `version` grows by one with every change and is the ETag.
 
 use super::conflict::SourceOfTruth;
@@ -60,6 +60,9 @@ pub struct Connector {
     pub sync_config: SyncConfig,
     pub template_id: Option<TemplateId>,
     pub status: ConnectorStatus,
+    /// Set when it was deleted: history stays, credentials stay for a while.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deleted_at: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
     pub version: u64,
@@ -142,22 +145,4 @@ pub struct StoredTemplate {
     pub created_at: i64,
     pub updated_at: i64,
     pub version: u64,
-}
-
-/// Sealed credentials of a connector or of one connection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SealedCredentials {
-    pub sealed: Vec<u8>,
-    pub updated_at: i64,
-}
-
-/// An API token; its secret is known only as a hash, which is its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Token {
-    pub name: String,
-    /// An edit by a machine does not count as made by a person.
-    pub machine: bool,
-    pub created_at: i64,
 }

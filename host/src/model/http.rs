@@ -43,13 +43,17 @@ pub trait Outbound: Send + Sync {
         request: HttpRequest,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, HttpFailure>> + Send + '_>>;
 
+    /// How long requests have waited for others by now: for a rate limit, a free connection, the next attempt.
+    fn waited(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
     /// A hint that an equal `send` of this GET comes next.
     fn prefetch(&self, request: HttpRequest);
 }
 
 /// One request as it left the house, for the run's list of requests. Never holds a secret.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestLine {
     /// Milliseconds since the epoch at which the attempt began, waits before it excluded.
     pub at: i64,
@@ -58,7 +62,9 @@ pub struct RequestLine {
     pub url: String,
     /// 1 is the first. A redirect that was followed is a line of its own with the same number.
     pub attempt: u32,
-    /// How long the house waited before this attempt.
+    /// How many redirects were followed to get here.
+    pub redirects: u32,
+    /// How long the house waited before this attempt: for the next attempt, the rate limit, a free connection.
     pub waited_millis: u64,
     pub millis: u64,
     /// Of the decoded body, as far as it was read.

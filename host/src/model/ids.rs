@@ -69,6 +69,16 @@ id!(RunId, u64, "run_");
 id!(JobId, u64, "job_");
 id!(FailureId, u64, "fail_");
 id!(ConflictId, u64, "conf_");
+id!(ScheduleId, u32, "sch_");
+id!(UserId, u32, "usr_");
+id!(TokenId, u32, "tok_");
+id!(SessionId, u64, "ses_");
+id!(ChannelId, u32, "chan_");
+id!(DeliveryId, u64, "note_");
+id!(
+    /// A delivery that came in.
+    HookId, u64, "hook_"
+);
 
 /// The number of an entity (`member`, `order`): its name is in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,9 @@
 
 use super::template::Template;
 use super::value::FieldType;
+use super::webhook::SignatureScheme;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
@@ -67,12 +69,53 @@ pub enum AuthSpec {
     },
     Basic {},
     Bearer {},
-    #[serde(rename = "oauth2", rename_all = "camelCase")]
-    OAuth2 {
-        #[serde(default)]
-        scopes: Vec<String>,
-    },
+    #[serde(rename = "oauth2")]
+    OAuth2(OAuthSpec),
     None {},
+}
+
+/// How the remote does OAuth 2. Addresses may begin with an endpoint in braces, such as `{baseUrl}/oauth/token`; an
+/// endpoint that is configured under the name of the member goes before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OAuthSpec {
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    #[serde(default)]
+    pub authorize_url: Option<String>,
+    #[serde(default)]
+    pub token_url: Option<String>,
+    #[serde(default)]
+    pub revoke_url: Option<String>,
+    /// The `iss` that the remote adds to its answers (RFC 9207); declared, it must be there.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// Whether requests carry a code challenge (S256).
+    #[serde(default = "yes")]
+    pub pkce: bool,
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+    /// The parameter of the callback that names the organization, compared with `federationOrgId`.
+    #[serde(default)]
+    pub organization_parameter: Option<String>,
+    /// Further parameters of the authorization request.
+    #[serde(default)]
+    pub authorize_parameters: BTreeMap<String, String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How the client proves itself to the token endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// `client_secret_basic`
+    #[default]
+    Basic,
+    /// `client_secret_post`
+    Post,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +185,11 @@ pub struct ReferenceSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookSpec {
+    /// One of the schemes that ship with the host, or the name of `signature`.
     pub scheme: String,
+    /// A scheme of the connector's own.
+    #[serde(default)]
+    pub signature: Option<SignatureScheme>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! Fields are named by their position in the page's `fields`, the targets of the template.
 
 use super::conflict::SourceOfTruth;
+use super::new_rows::NewRows;
 use super::record::RecordStatus;
 use super::run::Counts;
 use super::value::Value;
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct PlanPage {
     /// Ids of records that were seen and need nothing.
     pub unchanged: Vec<u64>,
+    /// Records to create.
+    pub created: NewRows,
+    /// Changes to records that exist.
     pub rows: Vec<PlanRow>,
     pub failures: Vec<PlanFailure>,
     /// External ids that were in quarantine and passed.
@@ -36,6 +40,7 @@ pub struct PlanRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RemoteState {
     /// Encoded values, one for each field.
+    #[serde(with = "serde_bytes")]
     pub values: Vec<u8>,
     pub fingerprint: [u8; 16],
     pub aliases: Vec<(String, String)>,
@@ -48,12 +53,6 @@ pub struct RemoteState {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Action {
-    Create {
-        /// (number of the match rule, key), for the index.
-        match_keys: Vec<(u8, String)>,
-        /// Fields that the remote did not name.
-        absent: Vec<u16>,
-    },
     Update(Box<Update>),
     /// The listing was read to its end and did not name it.
     Absent {
@@ -129,6 +128,8 @@ pub enum Resolution {
 pub struct PlanFailure {
     /// Empty where the row had none that could be read.
     pub external_id: String,
+    /// Page and place among the rows without an id on it, from 1: what such a row is told apart by. Else empty.
+    pub place: String,
     /// `fetch`, `validate`, `map`, `resolve`, `apply`, `push`.
     pub stage: String,
     pub code: String,

@@ -1,12 +1,13 @@
 //! What a connector answers: pages of rows by position, and failures that say what the host does next.
 
+use super::rows::Rows;
 use super::value::Value;
 
-/// One page of a listing. `rows[i].values` follows `fields` by position.
+/// One page of a listing. The cells of its rows follow `fields` by position.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemotePage {
     pub fields: Vec<String>,
-    pub rows: Vec<RemoteRow>,
+    pub rows: Rows,
     /// Cursor of the next page; none ends the listing.
     pub next: Option<String>,
     pub checkpoint: Option<String>,
@@ -15,6 +16,7 @@ pub struct RemotePage {
     pub rejects: Vec<Reject>,
 }
 
+/// One row, unpacked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoteRow {
     /// External id, unique within (connection, entity).
@@ -63,6 +65,15 @@ pub struct CallContext {
     pub extras: Vec<(String, String)>,
 }
 
+/// An issue without a pointer is about the settings as a whole.
+fn in_words(issues: &[(String, String)]) -> String {
+    let words = issues.iter().map(|(pointer, message)| match pointer.as_str() {
+        "" => message.clone(),
+        pointer => format!("{pointer}: {message}"),
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
 /// What a plugin reports instead of a page: the case decides what the host does next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GuestError {
@@ -73,7 +84,7 @@ pub enum GuestError {
     #[error("the remote system is unavailable: {0}")]
     Unavailable(String),
     /// (JSON pointer, message) of each setting that is wrong.
-    #[error("the connector's settings are wrong: {}", .0.iter().map(|(p, m)| format!("{p}: {m}")).collect::<Vec<_>>().join("; "))]
+    #[error("the connector's settings are wrong: {}", in_words(.0))]
     Config(Vec<(String, String)>),
     #[error("the answer cannot be understood: {0}")]
     BadResponse(String),

@@ -1,6 +1,6 @@
 //! Runs: what was asked, how it stands, what it counted.
 
-use super::ids::{ConnectionId, ConnectorId, RunId};
+use super::ids::{ConnectionId, ConnectorId, JobId, RunId, TemplateId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -144,6 +144,22 @@ pub struct EntityRequest {
     pub filters: Option<serde_json::Value>,
 }
 
+/// A filter of the host's own, with mode `ids`: only records that the connection knows. What is said to be gone is asked
+/// for so, since asking for a stranger could bring one in that is somebody else's. Nobody can send it.
+pub const ONLY_LINKED: &str = "onlyLinked";
+
+impl EntityRequest {
+    /// These records, as far as they are known.
+    pub fn only_linked(entity: &str, ids: Vec<String>) -> EntityRequest {
+        let filters = Some(serde_json::json!({ ONLY_LINKED: true }));
+        EntityRequest { entity: entity.to_owned(), mode: Mode::Ids, ids, filters }
+    }
+
+    pub fn is_only_linked(&self) -> bool {
+        self.filters.as_ref().is_some_and(|filters| filters.get(ONLY_LINKED).is_some())
+    }
+}
+
 /// A run as it is stored: a history entry. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -163,14 +179,34 @@ pub struct Run {
     /// The effective policy: strategy names by scope, in words.
     pub strategy: String,
     pub plugin: Option<PluginRef>,
+    /// The field mapping that it used.
+    #[serde(default)]
+    pub template: Option<TemplateRef>,
     /// Every strategy component that decided something in this run.
     pub strategies: Vec<PluginRef>,
     pub plan_hash: Option<String>,
     /// Why it is held, in words.
     pub held_reason: Option<String>,
     pub listing_complete: Option<bool>,
+    /// From 1; 0 before the first.
     pub attempt: u32,
+    /// Only while it waits for a retry.
     pub next_retry_at: Option<i64>,
+    /// Retries so far that count, the planned one included.
+    #[serde(default)]
+    pub retry_count: u32,
+    /// How many are allowed, as the connector and the settings said when it began.
+    #[serde(default)]
+    pub max_retries: u32,
+    /// The job that asks for it, or that it was.
+    #[serde(default)]
+    pub job: Option<JobId>,
+    /// The run that made a retry of this one needless, or that took over what it asked for.
+    #[serde(default)]
+    pub superseded_by: Option<RunId>,
+    /// How long its requests waited for others: the rate limit, a free connection, the next attempt.
+    #[serde(default)]
+    pub waited_millis: u64,
     pub created_at: i64,
     pub started_at: Option<i64>,
     pub completed_at: Option<i64>,
@@ -178,8 +214,14 @@ pub struct Run {
     /// Who undid it, and when.
     pub undone_by: Option<String>,
     pub undone_at: Option<i64>,
+    /// Since when its requests, log and outcomes are kept no longer, and so it cannot be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details_gone_at: Option<i64>,
     /// Pages of its plan.
     pub pages: u32,
+    /// The first of them of each request's entity, in the order of `requests`.
+    #[serde(default)]
+    pub page_starts: Vec<u32>,
     pub phases: Vec<PhaseTiming>,
 }
 
@@ -187,6 +229,15 @@ pub struct Run {
 pub struct PluginRef {
     pub name: String,
     pub sha256: String,
+}
+
+/// A template as it stood when a run began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateRef {
+    /// None: the plugin's own, whose version is the plugin's sha256.
+    pub id: Option<TemplateId>,
+    pub version: Option<u64>,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,14 +18,67 @@ pub enum Value {
     Json(String),
 }
 
+/// A [`Value`] that borrows its text. Both are encoded to the same bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Cell<'a> {
+    #[default]
+    Absent,
+    Null,
+    Text(&'a str),
+    Bool(bool),
+    Int(i64),
+    Json(&'a str),
+}
+
+impl<'a> From<&'a Value> for Cell<'a> {
+    fn from(value: &'a Value) -> Cell<'a> {
+        match value {
+            Value::Absent => Cell::Absent,
+            Value::Null => Cell::Null,
+            Value::Text(text) => Cell::Text(text),
+            Value::Bool(flag) => Cell::Bool(*flag),
+            Value::Int(number) => Cell::Int(*number),
+            Value::Json(text) => Cell::Json(text),
+        }
+    }
+}
+
+impl Cell<'_> {
+    /// Absent, null, or text of nothing but white space.
+    pub fn is_blank(self) -> bool {
+        match self {
+            Cell::Absent | Cell::Null => true,
+            Cell::Text(text) => text.trim().is_empty(),
+            Cell::Bool(_) | Cell::Int(_) | Cell::Json(_) => false,
+        }
+    }
+
+    pub fn to_value(self) -> Value {
+        match self {
+            Cell::Absent => Value::Absent,
+            Cell::Null => Value::Null,
+            Cell::Text(text) => Value::Text(text.to_owned()),
+            Cell::Bool(flag) => Value::Bool(flag),
+            Cell::Int(number) => Value::Int(number),
+            Cell::Json(text) => Value::Json(text.to_owned()),
+        }
+    }
+
+    /// Text for people: logs, conflict lines, CSV cells.
+    pub fn display(self) -> String {
+        match self {
+            Cell::Absent | Cell::Null => String::new(),
+            Cell::Text(text) | Cell::Json(text) => text.to_owned(),
+            Cell::Bool(flag) => flag.to_string(),
+            Cell::Int(number) => number.to_string(),
+        }
+    }
+}
+
 impl Value {
     /// Absent, null, or text of nothing but white space.
     pub fn is_blank(&self) -> bool {
-        match self {
-            Value::Absent | Value::Null => true,
-            Value::Text(text) => text.trim().is_empty(),
-            Value::Bool(_) | Value::Int(_) | Value::Json(_) => false,
-        }
+        Cell::from(self).is_blank()
     }
 
     /// The JSON form of the API. `Absent` shows as null.
@@ -56,12 +109,7 @@ impl Value {
 
     /// Text for people: logs, conflict lines, CSV cells.
     pub fn display(&self) -> String {
-        match self {
-            Value::Absent | Value::Null => String::new(),
-            Value::Text(text) | Value::Json(text) => text.clone(),
-            Value::Bool(flag) => flag.to_string(),
-            Value::Int(number) => number.to_string(),
-        }
+        Cell::from(self).display()
     }
 }
 

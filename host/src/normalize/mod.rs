@@ -11,8 +11,9 @@ pub mod time;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{FieldType, Value};
+use crate::model::{Cell, FieldType, Value};
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 pub use number::{decimal, integer};
 pub use text::is_email;
@@ -34,28 +35,40 @@ impl Normalizer {
     ///
     /// An equivalence relation: it is the equality of one form computed from each side alone.
     pub fn equal(&self, field_type: FieldType, left: &Value, right: &Value) -> bool {
-        left == right || self.form(field_type, left) == self.form(field_type, right)
+        left == right || self.form(field_type, left.into()) == self.form(field_type, right.into())
     }
 
     /// The form for match keys: the comparison form, and for text also without regard to case and to how many
     /// spaces stand between words. None for a blank value. Values that are [`equal`](Self::equal) share it.
-    pub fn canonical<'a>(&self, field_type: FieldType, value: &'a Value) -> Option<Cow<'a, str>> {
-        let form = self.form(field_type, value)?;
+    pub fn canonical<'a>(
+        &self,
+        field_type: FieldType,
+        value: impl Into<Cell<'a>>,
+    ) -> Option<Cow<'a, str>> {
+        let form = self.form(field_type, value.into())?;
         Some(match field_type {
             FieldType::Text => text::folded(text::single_spaced(form)),
             _ => form,
         })
     }
 
+    /// E.164 (`+353871234567`); none where the text cannot be read as a number.
+    pub fn e164(&self, text: &str) -> Option<String> {
+        phone::e164(text, self.region)
+    }
+
     /// One key for the values of a match rule; none if one of them is blank, because blanks match nobody.
     ///
     /// Each part is preceded by its length, so that no two lists of parts share a key.
-    pub fn match_key(&self, rule: &[(FieldType, &Value)]) -> Option<String> {
-        let mut key = String::new();
+    pub fn match_key<'a, V: Into<Cell<'a>>>(
+        &self,
+        rule: impl IntoIterator<Item = (FieldType, V)>,
+    ) -> Option<String> {
+        let mut key = String::with_capacity(64);
         for (field_type, value) in rule {
-            let part = self.canonical(*field_type, value)?;
-            key.push_str(&part.len().to_string());
-            key.push(':');
+            let part = self.canonical(field_type, value)?;
+            // Writing to a string cannot fail.
+            let _ = write!(key, "{}:", part.len());
             key.push_str(&part);
         }
         (!key.is_empty()).then_some(key)
@@ -63,15 +76,15 @@ impl Normalizer {
 
     /// The form in which a value is compared; none for a blank one. Text that is not of its field's type is compared
     /// as text. Applied to its own result it changes nothing.
-    fn form<'a>(&self, field_type: FieldType, value: &'a Value) -> Option<Cow<'a, str>> {
+    fn form<'a>(&self, field_type: FieldType, value: Cell<'a>) -> Option<Cow<'a, str>> {
         let plain = match value {
-            Value::Absent | Value::Null => return None,
-            Value::Text(text) => text::plain(text),
-            Value::Bool(flag) => Cow::Borrowed(if *flag { "true" } else { "false" }),
-            Value::Int(number) => Cow::Owned(number.to_string()),
-            Value::Json(json) => text::json(json.trim()),
+            Cell::Absent | Cell::Null => return None,
+            Cell::Text(text) => text::plain(text),
+            Cell::Bool(flag) => Cow::Borrowed(if flag { "true" } else { "false" }),
+            Cell::Int(number) => Cow::Owned(number.to_string()),
+            Cell::Json(json) => text::json(json.trim()),
         };
-        if plain.is_empty() || (matches!(value, Value::Json(_)) && plain == "null") {
+        if plain.is_empty() || (matches!(value, Cell::Json(_)) && plain == "null") {
             return None;
         }
         Some(match field_type {
@@ -85,7 +98,7 @@ impl Normalizer {
                 .map(|flag| Cow::Borrowed(if flag { "true" } else { "false" }))
                 .unwrap_or(plain),
             FieldType::Json => match value {
-                Value::Text(_) => text::json_of(plain)?,
+                Cell::Text(_) => text::json_of(plain)?,
                 _ => plain,
             },
         })
@@ -107,25 +120,26 @@ pub fn boolean(text: &str) -> Option<bool> {
 
 /// What is wrong with a value in a field of this type, in words that do not repeat the value; none if it fits or is
 /// blank. E-mail addresses and phone numbers fit as long as they are text: see [`is_email`] and [`is_phone`].
-pub fn type_problem(field_type: FieldType, value: &Value) -> Option<&'static str> {
+pub fn type_problem<'a>(field_type: FieldType, value: impl Into<Cell<'a>>) -> Option<&'static str> {
+    let value = value.into();
     if value.is_blank() {
         return None;
     }
     let fits = match (field_type, value) {
-        (FieldType::Json, Value::Json(json)) => {
+        (FieldType::Json, Cell::Json(json)) => {
             serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok()
         }
         (FieldType::Json, _) => true,
-        (_, Value::Json(_)) => false,
-        (FieldType::Text | FieldType::Phone, Value::Text(_) | Value::Int(_)) => true,
-        (FieldType::Email, Value::Text(_)) => true,
-        (FieldType::Date, Value::Text(text)) => time::is_date(text.trim()),
-        (FieldType::Instant, Value::Text(text)) => time::instant(text.trim()).is_some(),
-        (FieldType::Decimal, Value::Text(text)) => decimal(text.trim()).is_some(),
-        (FieldType::Integer, Value::Text(text)) => integer(text.trim()).is_some(),
-        (FieldType::Decimal | FieldType::Integer, Value::Int(_)) => true,
-        (FieldType::Boolean, Value::Bool(_) | Value::Int(0 | 1)) => true,
-        (FieldType::Boolean, Value::Text(text)) => boolean(text).is_some(),
+        (_, Cell::Json(_)) => false,
+        (FieldType::Text | FieldType::Phone, Cell::Text(_) | Cell::Int(_)) => true,
+        (FieldType::Email, Cell::Text(_)) => true,
+        (FieldType::Date, Cell::Text(text)) => time::is_date(text.trim()),
+        (FieldType::Instant, Cell::Text(text)) => time::instant(text.trim()).is_some(),
+        (FieldType::Decimal, Cell::Text(text)) => decimal(text.trim()).is_some(),
+        (FieldType::Integer, Cell::Text(text)) => integer(text.trim()).is_some(),
+        (FieldType::Decimal | FieldType::Integer, Cell::Int(_)) => true,
+        (FieldType::Boolean, Cell::Bool(_) | Cell::Int(0 | 1)) => true,
+        (FieldType::Boolean, Cell::Text(text)) => boolean(text).is_some(),
         _ => false,
     };
     (!fits).then_some(match field_type {

@@ -32,7 +32,7 @@ pub(super) fn form(text: Cow<'_, str>, region: Option<Region>) -> Cow<'_, str> {
 
 /// `+353871234567`, with `;ext=12` where there is an extension. Only a number that reads back as itself counts, so
 /// that the form is stable.
-fn e164(text: &str, region: Option<Region>) -> Option<String> {
+pub(super) fn e164(text: &str, region: Option<Region>) -> Option<String> {
     let number = read(text, region)?;
     (read(&number, region)? == number).then_some(number)
 }

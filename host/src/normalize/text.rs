@@ -24,18 +24,42 @@ pub(super) fn folded(text: Cow<'_, str>) -> Cow<'_, str> {
         }
         return text;
     }
-    let folded = text
-        .nfd()
+    if text.chars().all(is_simple) {
+        return Cow::Owned(text.chars().map(lower_simple).collect());
+    }
+    Cow::Owned(folded_by_tables(&text))
+}
+
+/// [`folded`] for any letters.
+pub(super) fn folded_by_tables(text: &str) -> String {
+    text.nfd()
         .flat_map(char::to_lowercase)
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
         .nfc()
-        .collect();
-    Cow::Owned(folded)
+        .collect()
+}
+
+/// Letters whose small form is one step away, as nearly all of names are: ASCII and `À` to `þ`, without those that have
+/// two small forms or none of their own.
+fn is_simple(letter: char) -> bool {
+    letter.is_ascii() || matches!(letter, 'À'..='þ' if letter != 'ß')
+}
+
+fn lower_simple(letter: char) -> char {
+    match letter {
+        // Between them lies the sign of multiplication.
+        'À'..='Ö' | 'Ø'..='Þ' => char::from_u32(u32::from(letter) + 32).unwrap_or(letter),
+        other => other.to_ascii_lowercase(),
+    }
 }
 
 /// One space for each run of white space.
 pub(super) fn single_spaced(text: Cow<'_, str>) -> Cow<'_, str> {
+    // Most texts are a word.
+    if text.is_ascii() && !text.bytes().any(is_ascii_space) {
+        return text;
+    }
     let mut after_space = false;
     let crowded = text.chars().any(|letter| {
         let crowds = letter.is_whitespace() && (after_space || letter != ' ');
@@ -61,11 +85,25 @@ pub fn is_email(text: &str) -> bool {
     let Some((mailbox, domain)) = text.split_once('@') else {
         return false;
     };
-    !mailbox.is_empty()
-        && !domain.contains('@')
-        && !text.contains(char::is_whitespace)
-        && domain.contains('.')
-        && domain.split('.').all(|label| !label.is_empty())
+    let spaced = match text.is_ascii() {
+        true => text.bytes().any(is_ascii_space),
+        false => text.contains(char::is_whitespace),
+    };
+    // No label between the dots of the domain is empty.
+    let (mut dots, mut before) = (0, b'.');
+    for byte in domain.bytes() {
+        if byte == b'@' || byte == b'.' && before == b'.' {
+            return false;
+        }
+        dots += usize::from(byte == b'.');
+        before = byte;
+    }
+    !mailbox.is_empty() && !spaced && dots > 0 && before != b'.'
+}
+
+/// What [`char::is_whitespace`] says of ASCII.
+fn is_ascii_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
 }
 
 /// JSON text with sorted keys, no white space and numbers by value; text that is no JSON stays as it is.

@@ -101,11 +101,12 @@ impl Content {
         name: &str,
         sha256: Option<&str>,
     ) -> Result<Option<Arc<Loaded>>, RegistryError> {
-        let unknown = || RegistryError::Unknown(name.to_owned());
         if let Some(sha256) = sha256 {
+            let unknown = || RegistryError::Unknown(format!("{name} {sha256}"));
             let entry = self.find(name, sha256).ok_or_else(unknown)?;
             return Ok(entry.loaded.as_ref().ok().cloned());
         }
+        let unknown = || RegistryError::Unknown(name.to_owned());
         let waiting: Vec<&Entry> = self
             .entries
             .iter()

@@ -15,6 +15,9 @@ const TRANSFER_EXHAUSTED: &str = "fuel allocated for hostcalls";
 const HANDLES_EXHAUSTED: [&str; 2] =
     ["resource table has no free keys", "store handle limit exceeded"];
 
+/// Of instances, memories and tables, counted by the store.
+const COUNT_EXHAUSTED: &str = "resource limit exceeded: ";
+
 /// Why a plugin call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -114,8 +117,21 @@ pub(super) fn classify(
     if HANDLES_EXHAUSTED.iter().any(|words| root.contains(words)) {
         return Error::Limit(format!("{} open handles", limits.handles_max));
     }
+    if let Some(what) = root.strip_prefix(COUNT_EXHAUSTED) {
+        return Error::Limit(counted(what, limits));
+    }
     if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
         return Error::Trap { message: trap.to_string(), stderr_tail };
     }
     Error::Trap { message: root, stderr_tail }
+}
+
+/// "table count too high at 9" in our words.
+fn counted(what: &str, limits: &Limits) -> String {
+    match what.split(' ').next() {
+        Some("instance") => format!("{} instances", limits.instances_max),
+        Some("memory") => format!("{} memories", limits.memories_max),
+        Some("table") => format!("{} tables", limits.tables_max),
+        _ => what.to_owned(),
+    }
 }

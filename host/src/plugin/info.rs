@@ -62,7 +62,7 @@ impl Asks {
         let mut asks = Asks { api: API_VERSION, ..Asks::default() };
         match &loaded.manifest {
             Manifest::Connector(connector) => {
-                asks.abilities = if loaded.abilities.fetch { vec!["fetch"] } else { vec![] };
+                asks.abilities = loaded.abilities.names();
                 asks.hosts.clone_from(&connector.hosts);
                 asks.methods.clone_from(&connector.methods);
                 asks.auth = connector.auth.iter().map(auth_kind).collect();

@@ -54,6 +54,11 @@ pub struct Limits {
     pub stderr_bytes_max: usize,
     /// Conflicts per call of a strategy; more are split.
     pub conflicts_per_batch_max: usize,
+    /// Events that one delivery may hold.
+    pub events_per_delivery_max: usize,
+    /// Time in guest code, and by the clock, for one delivery.
+    pub parse_cpu_millis_max: u64,
+    pub parse_wall_millis_max: u64,
 }
 
 impl Default for Limits {
@@ -86,6 +91,9 @@ impl Default for Limits {
             log_lines_kept_max: 1_000,
             stderr_bytes_max: 8 << 10,
             conflicts_per_batch_max: 256,
+            events_per_delivery_max: 10_000,
+            parse_cpu_millis_max: 1_000,
+            parse_wall_millis_max: 5_000,
         }
     }
 }
@@ -102,6 +110,13 @@ impl Limits {
         Budget {
             cpu_millis: self.cpu_millis_max,
             wall: Duration::from_millis(self.wall_millis_max),
+        }
+    }
+
+    pub(super) fn parse_budget(&self) -> Budget {
+        Budget {
+            cpu_millis: self.parse_cpu_millis_max,
+            wall: Duration::from_millis(self.parse_wall_millis_max),
         }
     }
 

@@ -45,6 +45,16 @@ impl Kind {
 pub struct Abilities {
     /// Single records by id.
     pub fetch: bool,
+    /// Reading the remote's deliveries.
+    pub webhook: bool,
+}
+
+impl Abilities {
+    /// By the names of their interfaces.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [(self.fetch, "fetch"), (self.webhook, "webhook")];
+        all.into_iter().filter(|(has, _)| *has).map(|(_, name)| name).collect()
+    }
 }
 
 /// Why a file is no plugin. Each message stands alone.
@@ -140,7 +150,7 @@ pub async fn load(engine: &Arc<Engine>, bytes: Arc<[u8]>) -> Result<Arc<Loaded>,
     let (kind, code, sha256) =
         compiling.await.unwrap_or_else(|error| Err(LoadError::Malformed(error.to_string())))?;
     let abilities = match &code {
-        Code::Connector(code) => Abilities { fetch: code.can_fetch() },
+        Code::Connector(code) => code.abilities(),
         Code::Strategy(_) => Abilities::default(),
     };
     let text = session::describe(&engine.wasm, &engine.limits, &code)

@@ -4,8 +4,12 @@
 
 use super::limits::Limits;
 use super::load::{Abilities, Kind};
-use crate::model::manifest::{ConnectorManifest, EntitySpec, Manifest, StrategyManifest};
-use crate::model::template::{EntityTemplate, FieldMapping, Transform};
+use crate::mapping::Mapper;
+use crate::model::manifest::{
+    ConnectorManifest, EntitySpec, Manifest, StrategyManifest, WebhookSpec,
+};
+use crate::model::template::EntityTemplate;
+use crate::signature::{self, Verifier};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -123,6 +127,9 @@ fn check_connector(manifest: &ConnectorManifest, abilities: Abilities) -> Check 
             None => return fault(pointer, "there is no such entity"),
         }
     }
+    if let Some(webhook) = &manifest.webhook {
+        check_webhook(webhook, abilities)?;
+    }
     if manifest.limits.records_per_page_max == Some(0) {
         return fault("/limits/recordsPerPageMax", "must be at least 1");
     }
@@ -130,6 +137,33 @@ fn check_connector(manifest: &ConnectorManifest, abilities: Abilities) -> Check 
         return fault("/limits/requestsPerMinute", "must be at least 1");
     }
     Ok(())
+}
+
+/// A scheme that the host has, or one that the manifest brings along and that fits together.
+fn check_webhook(webhook: &WebhookSpec, abilities: Abilities) -> Check {
+    if !abilities.webhook {
+        let reason = "needs the export `syncline:plugin/webhook`, which is missing";
+        return fault("/webhook", reason);
+    }
+    let is_shipped = signature::shipped(&webhook.scheme).is_some();
+    match &webhook.signature {
+        None if is_shipped => Ok(()),
+        None => {
+            let names = signature::NAMES.join(", ");
+            let reason = format!("`{}` is none of {names}", shown(&webhook.scheme));
+            fault("/webhook/scheme", reason)
+        }
+        Some(_) if is_shipped => {
+            fault("/webhook/scheme", "a scheme of its own needs a name of its own")
+        }
+        Some(own) => {
+            check_name("/webhook/scheme", &webhook.scheme)?;
+            match Verifier::new(own) {
+                Ok(_) => Ok(()),
+                Err((pointer, reason)) => fault(format!("/webhook/signature{pointer}"), reason),
+            }
+        }
+    }
 }
 
 fn check_head(id: &str, version: &str, title: &str) -> Check {
@@ -265,53 +299,18 @@ fn check_words(pointer: &str, words: &[String], known: &[&str]) -> Check {
     Ok(())
 }
 
-/// Every source is a field of the entity, every target occurs once, and rules speak of targets.
+/// The default template must be one that a run can use, and its targets are names of their own.
 fn check_template(pointer: &str, template: &EntityTemplate, entity: &EntitySpec) -> Check {
-    let is_source = |name: &str| entity.fields.iter().any(|field| field.name == name);
-    let mut targets = BTreeSet::new();
     for (index, mapping) in template.fields.iter().enumerate() {
-        let pointer = format!("{pointer}/fields/{index}");
-        check_name(&format!("{pointer}/target"), &mapping.target)?;
-        if !targets.insert(mapping.target.as_str()) {
-            return fault(pointer + "/target", format!("`{}` is mapped twice", mapping.target));
-        }
-        if !is_source(&mapping.source) && !is_constant(mapping) {
-            return fault(
-                pointer + "/source",
-                format!("there is no field `{}`", shown(&mapping.source)),
-            );
-        }
-        for transform in &mapping.transforms {
-            let Transform::Concat { with, .. } = transform else {
-                continue;
-            };
-            if let Some(unknown) = with.iter().find(|name| !is_source(name)) {
-                return fault(
-                    pointer + "/transforms",
-                    format!("there is no field `{}`", shown(unknown)),
-                );
-            }
-        }
+        check_name(&format!("{pointer}/fields/{index}/target"), &mapping.target)?;
     }
-    let unknown_status = template.status.as_ref().filter(|status| !is_source(&status.source));
-    if let Some(status) = unknown_status {
-        let reason = format!("there is no field `{}`", shown(&status.source));
-        return fault(format!("{pointer}/status/source"), reason);
+    match Mapper::compile(template, entity) {
+        Ok(_) => Ok(()),
+        Err(issues) => match issues.into_iter().next() {
+            Some(issue) => fault(format!("{pointer}{}", issue.pointer), issue.message),
+            None => Ok(()),
+        },
     }
-    for (index, rule) in template.match_rules.iter().enumerate() {
-        let pointer = format!("{pointer}/match/{index}");
-        if rule.is_empty() {
-            return fault(pointer, "a rule without fields would match everybody");
-        }
-        if let Some(unknown) = rule.iter().find(|name| !targets.contains(name.as_str())) {
-            return fault(pointer, format!("no mapping has the target `{}`", shown(unknown)));
-        }
-    }
-    Ok(())
-}
-
-fn is_constant(mapping: &FieldMapping) -> bool {
-    mapping.transforms.iter().any(|transform| matches!(transform, Transform::Const(_)))
 }
 
 fn shown(text: &str) -> String {

@@ -29,4 +29,4 @@ pub use load::{API_VERSION, Abilities, Kind, LoadError, Loaded, load, sha256_hex
 pub use lockfile::LockError;
 pub use manifest::ManifestFault;
 pub use registry::{Options, Registry, RegistryError};
-pub use session::{ConnectorSession, IDS_PER_CALL_MAX, StrategySession};
+pub use session::{ConnectorSession, Delivery, IDS_PER_CALL_MAX, StrategySession};

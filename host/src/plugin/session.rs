@@ -13,21 +13,38 @@ use super::load::{Code, Loaded};
 use crate::model::http::Outbound;
 use crate::model::manifest::Manifest;
 use crate::model::remote::{CallContext, PageRequest};
+use crate::model::webhook::HookEvent;
 use crate::model::{Conflict, Decision, RemotePage};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 
+/// How often a call that is over its time is looked at while it waits for its turn.
+const WALL_LOOK: Duration = Duration::from_millis(50);
+
 /// How many ids one `by_ids` may ask for: part of the contract.
 pub const IDS_PER_CALL_MAX: usize = 100;
+
+/// A verified delivery as a connector gets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    pub config: &'a str,
+    /// Names in lower case.
+    pub headers: &'a [(String, String)],
+    pub body: &'a [u8],
+}
 
 /// A connector for one job. Calls come one after another; after an error that is not the plugin's own
 /// ([`Error::Guest`], [`Error::BadAnswer`]) or after a dropped call, it answers [`Error::Dead`].
 pub struct ConnectorSession {
     loaded: Arc<Loaded>,
     running: Option<Running>,
+    /// Tells how long calls have waited for a rate limit.
+    outbound: Option<Arc<dyn Outbound>>,
     log: LogBuffer,
     stdout: Tail,
     stderr: Tail,
@@ -47,6 +64,11 @@ impl ConnectorSession {
         ConnectorSession::start(loaded, Some(outbound), loaded.limits().call_budget()).await
     }
 
+    /// The same without a way out: for calls that ask the remote nothing.
+    pub async fn open_pure(loaded: &Arc<Loaded>) -> Result<ConnectorSession, Error> {
+        ConnectorSession::start(loaded, None, loaded.limits().parse_budget()).await
+    }
+
     async fn start(
         loaded: &Arc<Loaded>,
         outbound: Option<Arc<dyn Outbound>>,
@@ -60,7 +82,7 @@ impl ConnectorSession {
         let (stdout, stderr) =
             (Tail::new(limits.stderr_bytes_max), Tail::new(limits.stderr_bytes_max));
         let mut store =
-            connector_store(&loaded.engine.wasm, limits, outbound, &log, &stdout, &stderr);
+            connector_store(&loaded.engine.wasm, limits, outbound.clone(), &log, &stdout, &stderr);
         store.data_mut().guard.begin(budget);
         store.set_epoch_deadline(1);
         let started = tokio::time::timeout(budget.wall, code.start(&mut store)).await;
@@ -72,7 +94,7 @@ impl ConnectorSession {
             }
         };
         let running = Some(Running { store, calls });
-        Ok(ConnectorSession { loaded: loaded.clone(), running, log, stdout, stderr })
+        Ok(ConnectorSession { loaded: loaded.clone(), running, outbound, log, stdout, stderr })
     }
 
     pub fn plugin(&self) -> &Arc<Loaded> {
@@ -94,7 +116,7 @@ impl ConnectorSession {
         let (mut running, budget) = self.begin()?;
         let limits = self.loaded.limits();
         let call = running.calls.check(&mut running.store, context, limits);
-        let outcome = tokio::time::timeout(budget.wall, call).await;
+        let outcome = within(budget.wall, self.outbound.as_deref(), call).await;
         self.finish(running, budget, outcome)?.map_err(Error::Guest)
     }
 
@@ -107,7 +129,7 @@ impl ConnectorSession {
         let (mut running, budget) = self.begin()?;
         let limits = self.loaded.limits();
         let call = running.calls.fetch_page(&mut running.store, context, request, limits);
-        let outcome = tokio::time::timeout(budget.wall, call).await;
+        let outcome = within(budget.wall, self.outbound.as_deref(), call).await;
         let page = self.finish(running, budget, outcome)?.map_err(Error::Guest)?;
         let limits = self.loaded.limits();
         let records_max = request.records_max.min(limits.records_per_page_max);
@@ -130,19 +152,38 @@ impl ConnectorSession {
         let (mut running, budget) = self.begin()?;
         let limits = self.loaded.limits();
         let call = running.calls.by_ids(&mut running.store, context, entity, ids, limits);
-        let outcome = tokio::time::timeout(budget.wall, call).await;
+        let outcome = within(budget.wall, self.outbound.as_deref(), call).await;
         let page = self.finish(running, budget, outcome)?.map_err(Error::Guest)?;
         let page = page.check(&Bounds { limits: self.loaded.limits(), records_max: ids.len() })?;
-        match page.rows.iter().find(|row| !ids.contains(&row.id)) {
+        let asked_for = |id: &str| ids.iter().any(|asked| asked == id);
+        let forged = page.rows.iter().map(|row| row.id()).find(|id| !asked_for(id));
+        match forged.map(str::to_owned) {
             None => Ok(page),
-            Some(row) => Err(Error::BadAnswer(format!("the id `{}` was not asked for", row.id))),
+            Some(id) => Err(Error::BadAnswer(format!("the id `{id}` was not asked for"))),
         }
+    }
+
+    /// What a delivery says, as far as the connector understands it.
+    pub async fn parse(&mut self, delivery: &Delivery<'_>) -> Result<Vec<HookEvent>, Error> {
+        if !self.loaded.abilities.webhook {
+            return Err(Error::NoAbility("syncline:plugin/webhook"));
+        }
+        let budget = self.loaded.limits().parse_budget();
+        let (mut running, budget) = self.begin_within(budget)?;
+        let limits = self.loaded.limits();
+        let call = running.calls.parse(&mut running.store, delivery, limits);
+        let outcome = within(budget.wall, self.outbound.as_deref(), call).await;
+        let events = self.finish(running, budget, outcome)?.map_err(Error::Guest)?;
+        events.map_err(Error::BadAnswer)
     }
 
     /// Takes the store out for the call: a call that is dropped half-way leaves a session that is over.
     fn begin(&mut self) -> Result<(Running, Budget), Error> {
+        self.begin_within(self.loaded.limits().call_budget())
+    }
+
+    fn begin_within(&mut self, budget: Budget) -> Result<(Running, Budget), Error> {
         let mut running = self.running.take().ok_or(Error::Dead)?;
-        let budget = self.loaded.limits().call_budget();
         let state = running.store.data_mut();
         state.guard.begin(budget);
         state.gate.begin();
@@ -216,6 +257,31 @@ impl StrategySession {
             Ok(Ok(answer)) => answer.map_err(Error::BadAnswer),
             Ok(Err(error)) => Err(classify(&error, limits, budget.cpu_millis, String::new())),
             Err(_) => Err(Error::WallClock { millis: millis(budget.wall) }),
+        }
+    }
+}
+
+/// Ends a call that takes longer than `wall`. The clock stands still while its requests wait for their turn.
+async fn within<T>(
+    wall: Duration,
+    outbound: Option<&dyn Outbound>,
+    call: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    let waited = || outbound.map_or(Duration::ZERO, Outbound::waited);
+    let (begun, before) = (Instant::now(), waited());
+    let mut call = pin!(call);
+    let mut deadline = begun + wall;
+    loop {
+        match tokio::time::timeout_at(deadline, &mut call).await {
+            Ok(answer) => return Ok(answer),
+            Err(elapsed) => {
+                let extended = begun + wall + waited().saturating_sub(before);
+                if extended <= deadline {
+                    return Err(elapsed);
+                }
+                // A wait that goes on moves the deadline all the time.
+                deadline = extended.max(Instant::now() + WALL_LOOK);
+            }
         }
     }
 }

@@ -1,17 +1,28 @@
 //! Which job may run now. One transaction: two workers never get the same job.
+//!
+//! Order: the better priority first, in it the organization with the fewest running jobs, then who is due the longest.
+//! A job grows better by one priority each time it has waited `aging_millis`, so that none waits for ever behind a
+//! stream of more urgent ones.
 
-use crate::model::job::{Job, JobState, Lease};
-use crate::model::{OrgNo, Trigger};
-use crate::store::{self, Txn, jobs};
+use super::lease::begin;
+use crate::model::directory::ConnectorStatus;
+use crate::model::ids::JobId;
+use crate::model::job::Job;
+use crate::model::{ConnectorId, OrgNo};
+use crate::store::jobs::{Brief, Ready, Step};
+use crate::store::lookup::{self, By};
+use crate::store::{self, Read, Txn, jobs};
 
-/// How much may run at once.
+/// How much may run at once, and how long a job waits until it counts one priority better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     pub running_max: usize,
     pub running_per_connector_max: usize,
+    pub aging_millis: i64,
 }
 
-/// Takes the due job with the best priority, fair over organizations, and gives it a lease and a new fencing token.
+/// Takes the due job with the best priority, fair over organizations, and gives it a lease and a new fencing token. Its
+/// run is running from then on.
 pub fn claim(
     txn: &Txn,
     caps: Caps,
@@ -19,56 +30,97 @@ pub fn claim(
     now: i64,
     lease_millis: i64,
 ) -> Result<Option<Job>, store::Error> {
-    let all = jobs::all(txn)?;
-    let Some(index) = choose(&all, caps, now) else {
-        return Ok(None);
-    };
-    let Some(mut job) = all.into_iter().nth(index) else {
-        return Ok(None);
-    };
-    job.state = JobState::Running;
-    job.fence += 1;
-    job.lease = Some(Lease { owner: owner.to_owned(), until: now + lease_millis });
-    jobs::put(txn, &job)?;
-    Ok(Some(job))
-}
-
-/// The index of the job to run next. Pure.
-pub(super) fn choose(all: &[Job], caps: Caps, now: i64) -> Option<usize> {
-    let running: Vec<&Job> = all.iter().filter(|job| job.state == JobState::Running).collect();
-    if running.len() >= caps.running_max {
-        return None;
+    match pick(txn, caps, now)? {
+        Some(id) => begin(txn, id, owner, now, lease_millis),
+        None => Ok(None),
     }
-    let of_org = |org: OrgNo| running.iter().filter(|job| job.org_no == org).count();
-    let may_run = |job: &&(usize, &Job)| {
-        let job = job.1;
-        job.state == JobState::Pending && job.due_at <= now && fits(job, &running, caps)
-    };
-    let pending: Vec<(usize, &Job)> = all.iter().enumerate().collect();
-    let best = pending
-        .iter()
-        .filter(may_run)
-        .min_by_key(|(_, job)| (priority(job.trigger), of_org(job.org_no), job.due_at, job.id));
-    best.map(|(index, _)| *index)
 }
 
-/// Whether a job collides with one that runs: same connection, connector at its cap, or an entity of the organization
-/// that another job writes.
-fn fits(job: &Job, running: &[&Job], caps: Caps) -> bool {
-    let same_connector = running.iter().filter(|other| other.connector == job.connector).count();
-    let collides = running.iter().any(|other| {
-        other.connection == job.connection
-            || other.org_no == job.org_no
-                && other.entities.iter().any(|entity| job.entities.contains(entity))
-    });
-    !collides && same_connector < caps.running_per_connector_max
+/// The job that [`claim`] would take: a look costs no commit.
+///
+/// It reads what runs, and of each connector that may run something the head of each priority: as a rule one entry, and
+/// beyond it only jobs of organizations that have something running.
+pub fn pick(read: &dyn Read, caps: Caps, now: i64) -> Result<Option<JobId>, store::Error> {
+    let running: Vec<Brief> = jobs::running(read)?.into_iter().map(|(_, brief)| brief).collect();
+    if running.len() >= caps.running_max {
+        return Ok(None);
+    }
+    let mut choice = Choice { caps, now, running: &running, best: None };
+    let (mut awake, mut failed) = (None, None);
+    jobs::walk_ready(read, &mut |ready| {
+        if ready.due_at > now {
+            return Step::SkipLane;
+        }
+        let connector = ready.brief.connector();
+        if awake != Some(connector) {
+            match is_asleep(read, connector) {
+                Ok(false) if choice.has_room(connector) => awake = Some(connector),
+                Ok(_) => return Step::SkipConnector,
+                Err(error) => {
+                    failed = Some(error);
+                    return Step::Stop;
+                }
+            }
+        }
+        choice.offer(&ready)
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(choice.best.map(|(_, id)| id)),
+    }
 }
 
-/// Lower is sooner.
-fn priority(trigger: Trigger) -> u8 {
-    match trigger {
-        Trigger::Manual => 0,
-        Trigger::Webhook => 1,
-        Trigger::Scheduled | Trigger::Retry => 2,
+/// Jobs of a connector in `error` wait until it is well again.
+fn is_asleep(read: &dyn Read, connector: ConnectorId) -> Result<bool, store::Error> {
+    lookup::is_connector(read, connector, By::Status(ConnectorStatus::Error))
+}
+
+/// Smaller is sooner: priority with age, running jobs of the organization, due since, number.
+type Rank = (i64, usize, i64, JobId);
+
+struct Choice<'a> {
+    caps: Caps,
+    now: i64,
+    running: &'a [Brief],
+    best: Option<(Rank, JobId)>,
+}
+
+impl Choice<'_> {
+    /// Looks at a job that is due, in the order of its lane: the longest due first.
+    fn offer(&mut self, ready: &Ready) -> Step {
+        let waited = self.now.saturating_sub(ready.due_at) / self.caps.aging_millis.max(1);
+        let priority = (ready.priority as i64).saturating_sub(waited).max(0);
+        let of_org = self.running_of(ready.brief.org());
+        // Whatever comes later in the lane is at best as good as this.
+        let bound = (priority, 0, ready.due_at, ready.job);
+        if self.best.is_some_and(|(best, _)| best < bound) {
+            return Step::SkipLane;
+        }
+        if self.collides(&ready.brief) {
+            return Step::Next;
+        }
+        let rank = (priority, of_org, ready.due_at, ready.job);
+        if self.best.is_none_or(|(best, _)| rank < best) {
+            self.best = Some((rank, ready.job));
+        }
+        if of_org == 0 { Step::SkipLane } else { Step::Next }
+    }
+
+    fn running_of(&self, org: OrgNo) -> usize {
+        self.running.iter().filter(|other| other.org() == org).count()
+    }
+
+    fn has_room(&self, connector: ConnectorId) -> bool {
+        let same = self.running.iter().filter(|other| other.connector() == connector).count();
+        same < self.caps.running_per_connector_max
+    }
+
+    /// With one that runs: same connection, or an entity of the organization that another job writes.
+    fn collides(&self, job: &Brief) -> bool {
+        self.running.iter().any(|other| {
+            other.connection() == job.connection()
+                || other.org() == job.org()
+                    && other.entities.iter().any(|entity| job.entities.contains(entity))
+        })
     }
 }

@@ -1,20 +1,28 @@
-//! The queue: who asks for a run, who may do it now, and who holds it.
+//! The queue: who asks for a run, who may do it now, who holds it, and what becomes of it.
 //!
-//! Owns merging, order, caps, leases and fencing. Must not run anything: a trigger enqueues, a worker claims. Every
-//! operation takes the caller's transaction, so that a job and what belongs to it are written together.
+//! Owns merging, order, caps, leases, fencing and the line of retries. Must not run anything: a trigger enqueues, a
+//! worker claims. Every operation takes the caller's transaction, so that a job and what belongs to it are written
+//! together.
 
 mod claim;
+mod end;
+mod lease;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use claim::{Caps, claim};
+pub use claim::{Caps, claim, pick};
+pub use end::{Cancelled, Postponed, cancel, finish, postpone, prune};
+pub use lease::{Held, hold_on, holder, reclaim, release};
 
 use crate::model::directory::Connection;
 use crate::model::ids::JobId;
-use crate::model::job::{Job, JobKind, JobState, Lease, merge_requests};
-use crate::model::run::{EntityRequest, Run};
-use crate::model::{RunId, RunStatus, Trigger};
-use crate::store::{self, Txn, jobs, runs};
+use crate::model::job::{Job, JobKind, JobState, Priority, merge_requests};
+use crate::model::run::{Counts, EntityRequest, Run};
+use crate::model::{OrgNo, RunId, RunStatus, Trigger};
+use crate::retry;
+use crate::store::jobs::Slot;
+use crate::store::{self, Read, Txn, directory, jobs, runs};
 
 /// A request for a run.
 #[derive(Clone, Debug)]
@@ -38,20 +46,40 @@ pub struct Enqueued {
     pub joined: bool,
 }
 
-/// Adds a request: to the pending job of (organization, connector) if there is one, else as a new job with its run.
+/// Adds a request: to the sync of the connection that waits already if there is one, else as a new job with its run.
+///
+/// A sync that waits for a retry is joined too. A person makes it due at once; machines leave its time as it is, and are
+/// served with it.
 pub fn enqueue(txn: &Txn, request: Request) -> Result<Enqueued, store::Error> {
-    if !request.dry_run
-        && let Some(pending) = pending_sync(txn, &request.connection)?
-    {
-        return join(txn, pending, request);
+    let priority = Priority::of(request.trigger);
+    enqueue_as(txn, request, priority)
+}
+
+/// The same where what asks is more or less urgent than its trigger says.
+pub fn enqueue_as(
+    txn: &Txn,
+    request: Request,
+    priority: Priority,
+) -> Result<Enqueued, store::Error> {
+    if let Some(waiting) = to_join(txn, &request)? {
+        return join(txn, waiting, request, priority);
     }
     let run_id = runs::next_id(txn)?;
     let kind = JobKind::Sync { requests: request.requests.clone(), dry_run: request.dry_run };
-    let entities = request.requests.iter().map(|request| request.entity.clone()).collect();
-    let job =
-        new_job(txn, &request.connection, run_id, kind, entities, request.trigger, request.now)?;
-    runs::put(txn, request.connection.org_no, &new_run(run_id, &request))?;
-    Ok(Enqueued { run: run_id, job, joined: false })
+    let job = Job {
+        trigger: request.trigger,
+        priority,
+        by_person: request.trigger == Trigger::Manual,
+        webhooks_only: request.trigger == Trigger::Webhook,
+        ..new_job(txn, &request.connection, run_id, kind, &request.requests, request.now)?
+    };
+    jobs::insert(txn, &job)?;
+    let connector = directory::connector(txn, job.connector)?;
+    let own = connector.and_then(|connector| connector.sync_config.max_retries);
+    let max_retries = own.unwrap_or(retry::RETRIES_DEFAULT);
+    let run = Run { max_retries, ..new_run(run_id, job.id, &request) };
+    runs::put(txn, request.connection.org_no, &run)?;
+    Ok(Enqueued { run: run_id, job: job.id, joined: false })
 }
 
 /// Queues the commit of a held run's plan.
@@ -62,36 +90,106 @@ pub fn enqueue_apply(
     (plan_hash, by): (String, String),
     now: i64,
 ) -> Result<JobId, store::Error> {
-    let entities = run.requests.iter().map(|request| request.entity.clone()).collect();
     let kind = JobKind::Apply { plan_hash, by };
-    new_job(txn, connection, run.id, kind, entities, Trigger::Manual, now)
+    let job = new_job(txn, connection, run.id, kind, &run.requests, now)?;
+    jobs::insert(txn, &job)?;
+    Ok(job.id)
 }
 
-fn pending_sync(txn: &Txn, connection: &Connection) -> Result<Option<Job>, store::Error> {
-    let is_pending = |job: &Job| {
-        job.state == JobState::Pending
-            && !job.cancel
-            && job.connection == connection.id
-            && matches!(job.kind, JobKind::Sync { dry_run: false, .. })
-    };
-    Ok(jobs::all(txn)?.into_iter().find(is_pending))
+/// Whether a person's request may come in: an organization has at most so many live jobs. What joins one that waits
+/// always may. Machines need no such bound, since their requests are at most one job for each connection.
+pub fn has_room(read: &dyn Read, request: &Request, jobs_max: usize) -> Result<bool, store::Error> {
+    let org: OrgNo = request.connection.org_no;
+    Ok(to_join(read, request)?.is_some() || !jobs::has_live(read, org, jobs_max)?)
 }
 
-fn join(txn: &Txn, mut job: Job, request: Request) -> Result<Enqueued, store::Error> {
-    if let JobKind::Sync { requests, .. } = &mut job.kind {
-        merge_requests(requests, request.requests);
-        job.entities = requests.iter().map(|request| request.entity.clone()).collect();
-        job.entities.dedup();
-        if let Some(mut run) = runs::get(txn, job.run)? {
+fn to_join(read: &dyn Read, request: &Request) -> Result<Option<Job>, store::Error> {
+    if request.dry_run {
+        return Ok(None);
+    }
+    let connection = request.connection.id;
+    Ok(match jobs::in_slot(read, connection, Slot::Pending)? {
+        None => jobs::in_slot(read, connection, Slot::Waiting)?,
+        pending => pending,
+    })
+}
+
+fn join(
+    txn: &Txn,
+    before: Job,
+    request: Request,
+    priority: Priority,
+) -> Result<Enqueued, store::Error> {
+    let mut job = before.clone();
+    let mut run = runs::get(txn, job.run)?;
+    let more = absorb(&mut job, request.requests, request.trigger == Trigger::Webhook);
+    // The more urgent asker decides.
+    job.trigger = job.trigger.min(request.trigger);
+    job.priority = job.priority.min(priority);
+    if matches!(request.trigger, Trigger::Manual | Trigger::Retry) {
+        job.by_person |= request.trigger == Trigger::Manual;
+        job.due_at = job.due_at.min(request.now);
+        job.state = JobState::Pending;
+    }
+    if job.state == JobState::Waiting {
+        let others = jobs::of_connection(txn, job.connection)?;
+        let running = others.iter().find(|other| other.state == JobState::Running);
+        job.behind = running.map(|running| running.id).or(job.behind);
+    }
+    if more {
+        // What it did not ask for before has its retries before it.
+        (job.retry_count, job.uncounted) = (0, 0);
+    }
+    if let Some(run) = &mut run {
+        if let Some(requests) = requests_of(&job) {
             run.requests.clone_from(requests);
-            runs::put(txn, job.org_no, &run)?;
+        }
+        run.retry_count = job.retry_count;
+        if job.state == JobState::Pending {
+            (run.status, run.next_retry_at) = (RunStatus::Queued, None);
+        }
+        runs::put(txn, job.org_no, run)?;
+    }
+    jobs::replace(txn, &before, &job)?;
+    Ok(Enqueued { run: job.run, job: job.id, joined: true })
+}
+
+/// Takes requests into a sync; true if it asks for more than before.
+fn absorb(job: &mut Job, new: Vec<EntityRequest>, by_webhook: bool) -> bool {
+    let JobKind::Sync { requests, .. } = &mut job.kind else { return false };
+    match (job.webhooks_only, by_webhook) {
+        (true, true) | (false, false) => {}
+        (true, false) => {
+            job.from_webhooks.clone_from(requests);
+            job.webhooks_only = false;
+        }
+        (false, true) => merge_requests(&mut job.from_webhooks, new.clone()),
+    }
+    let before = requests.clone();
+    merge_requests(requests, new);
+    let more = *requests != before;
+    if more {
+        job.entities = entities(requests);
+    }
+    more
+}
+
+fn requests_of(job: &Job) -> Option<&Vec<EntityRequest>> {
+    match &job.kind {
+        JobKind::Sync { requests, .. } => Some(requests),
+        JobKind::Apply { .. } => None,
+    }
+}
+
+/// The entities of requests, each once.
+fn entities(requests: &[EntityRequest]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for request in requests {
+        if !names.contains(&request.entity) {
+            names.push(request.entity.clone());
         }
     }
-    // The more urgent asker decides when it is due.
-    job.trigger = job.trigger.min(request.trigger);
-    job.due_at = job.due_at.min(request.now);
-    jobs::put(txn, &job)?;
-    Ok(Enqueued { run: job.run, job: job.id, joined: true })
+    names
 }
 
 fn new_job(
@@ -99,11 +197,10 @@ fn new_job(
     connection: &Connection,
     run: RunId,
     kind: JobKind,
-    entities: Vec<String>,
-    trigger: Trigger,
+    requests: &[EntityRequest],
     now: i64,
-) -> Result<JobId, store::Error> {
-    let job = Job {
+) -> Result<Job, store::Error> {
+    Ok(Job {
         id: jobs::next_id(txn)?,
         organization: connection.organization.clone(),
         org_no: connection.org_no,
@@ -111,21 +208,29 @@ fn new_job(
         connection: connection.id,
         run,
         kind,
-        entities,
-        trigger,
+        entities: entities(requests),
+        trigger: Trigger::Manual,
+        priority: Priority::Manual,
         state: JobState::Pending,
         created_at: now,
         due_at: now,
         attempt: 0,
+        retry_count: 0,
+        uncounted: 0,
+        begun: false,
+        by_person: true,
+        webhooks_only: false,
+        from_webhooks: Vec::new(),
+        behind: None,
         cancel: false,
         fence: 0,
         lease: None,
-    };
-    jobs::put(txn, &job)?;
-    Ok(job.id)
+        error: None,
+        ended_at: None,
+    })
 }
 
-fn new_run(id: RunId, request: &Request) -> Run {
+fn new_run(id: RunId, job: JobId, request: &Request) -> Run {
     Run {
         id,
         organization: request.connection.organization.clone(),
@@ -135,101 +240,32 @@ fn new_run(id: RunId, request: &Request) -> Run {
         trigger: request.trigger,
         dry_run: request.dry_run,
         status: RunStatus::Queued,
-        counts: crate::model::run::Counts::default(),
+        counts: Counts::default(),
         errors: Vec::new(),
         errors_more: 0,
         strategy: request.strategy.clone(),
         plugin: None,
+        template: None,
         strategies: Vec::new(),
         plan_hash: None,
         held_reason: None,
         listing_complete: None,
         attempt: 0,
         next_retry_at: None,
+        retry_count: 0,
+        max_retries: 0,
+        job: Some(job),
+        superseded_by: None,
+        waited_millis: 0,
         created_at: request.now,
         started_at: None,
         completed_at: None,
         requested_by: request.requested_by.clone(),
         undone_by: None,
         undone_at: None,
+        details_gone_at: None,
         pages: 0,
+        page_starts: Vec::new(),
         phases: Vec::new(),
     }
-}
-
-/// Extends the lease of a job that is still the caller's; false if it is not.
-pub fn renew(txn: &Txn, id: JobId, fence: u64, until: i64) -> Result<bool, store::Error> {
-    match jobs::get(txn, id)? {
-        Some(mut job) if job.fence == fence && job.state == JobState::Running => {
-            if let Some(lease) = &mut job.lease {
-                lease.until = until;
-            }
-            jobs::put(txn, &job)?;
-            Ok(true)
-        }
-        _ => Ok(false),
-    }
-}
-
-/// Gives a running job back untouched: it is due again at once. For a graceful stop.
-pub fn release(txn: &Txn, id: JobId, fence: u64) -> Result<(), store::Error> {
-    if let Some(mut job) = jobs::get(txn, id)?
-        && job.fence == fence
-    {
-        free(&mut job);
-        jobs::put(txn, &job)?;
-    }
-    Ok(())
-}
-
-/// At start-up: jobs that a dead process held are pending again. Answers how many.
-pub fn reclaim(txn: &Txn, owner: &str) -> Result<usize, store::Error> {
-    let held_by_other = |job: &Job| {
-        job.state == JobState::Running
-            && job.lease.as_ref().is_none_or(|lease: &Lease| lease.owner != owner)
-    };
-    let orphans: Vec<Job> = jobs::all(txn)?.into_iter().filter(held_by_other).collect();
-    let count = orphans.len();
-    for mut job in orphans {
-        free(&mut job);
-        jobs::put(txn, &job)?;
-    }
-    Ok(count)
-}
-
-fn free(job: &mut Job) {
-    job.state = JobState::Pending;
-    job.lease = None;
-    // A worker that still believes in its claim must not commit.
-    job.fence += 1;
-}
-
-/// What became of the wish to cancel a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
-    /// It was pending and is over.
-    Now,
-    /// The worker will stop it between pages.
-    Asked,
-    /// There is no job: the run is over already.
-    TooLate,
-}
-
-/// Notes the wish to cancel a run; a pending one ends at once.
-pub fn cancel(txn: &Txn, run: RunId, now: i64) -> Result<Cancelled, store::Error> {
-    let Some(mut job) = jobs::all(txn)?.into_iter().find(|job| job.run == run) else {
-        return Ok(Cancelled::TooLate);
-    };
-    if job.state == JobState::Running {
-        job.cancel = true;
-        jobs::put(txn, &job)?;
-        return Ok(Cancelled::Asked);
-    }
-    jobs::delete(txn, job.id)?;
-    if let Some(mut row) = runs::get(txn, run)? {
-        row.status = RunStatus::Cancelled;
-        row.completed_at = Some(now);
-        runs::put(txn, job.org_no, &row)?;
-    }
-    Ok(Cancelled::Now)
 }

@@ -1,7 +1,8 @@
 //! The conflict inbox: held conflicts, at most one open item for each (connection, record, field).
 
-use super::file::{Read, Txn, scan_prefix};
+use super::file::{Read, Txn, scan_after, scan_prefix};
 use super::keys::{Key, Parts};
+use super::retention::{self, Class};
 use super::tables::{CONFLICTS, CONFLICTS_OPEN};
 use super::{Error, meta, rows};
 use crate::model::ids::ConflictId;
@@ -77,9 +78,12 @@ pub fn next_id(txn: &Txn) -> Result<ConflictId, Error> {
 pub fn put(txn: &Txn, org: OrgNo, item: &HeldConflict) -> Result<(), Error> {
     txn.put(CONFLICTS, Key::new().u64(item.id.0).bytes(), &rows::to_json(item)?)?;
     let key = open_key(org, item.connection, item.record, &item.field);
-    match item.resolution {
+    match &item.resolution {
         None => txn.put(CONFLICTS_OPEN, key.bytes(), &rows::to_binary(&item.id.0)?),
-        Some(_) => txn.delete(CONFLICTS_OPEN, key.bytes()),
+        Some(resolution) => {
+            txn.delete(CONFLICTS_OPEN, key.bytes())?;
+            retention::note(txn, Class::Conflicts, resolution.at, org, item.id.0)
+        }
     }
 }
 
@@ -121,6 +125,40 @@ fn collect(
         if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     failed.map_or(Ok(found), Err)
+}
+
+/// Visits open items in the same order with their keys in it, behind the key `after` where there is one.
+pub fn scan_open(
+    read: &dyn Read,
+    org: Option<OrgNo>,
+    after: Option<&[u8]>,
+    visit: &mut dyn FnMut(&[u8], HeldConflict) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let mut failed = None;
+    let prefix = org.map(Key::org).unwrap_or_default();
+    scan_after(read, CONFLICTS_OPEN, &prefix, after, &mut |key, row| {
+        let id = rows::from_binary::<u64>(CONFLICTS_OPEN, row).map(ConflictId);
+        match id.and_then(|id| get(read, id)) {
+            Ok(Some(item)) => visit(key, item),
+            Ok(None) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Whether a connection has any open item.
+pub fn any_open(read: &dyn Read, org: OrgNo, connection: ConnectionId) -> Result<bool, Error> {
+    let mut any = false;
+    let prefix = Key::org(org).u32(connection.0);
+    scan_prefix(read, CONFLICTS_OPEN, &prefix, &mut |_, _| {
+        any = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(any)
 }
 
 /// How many items are open, of one organization or of all.

@@ -1,36 +1,20 @@
-//! Organizations, connectors, connections, templates, credentials and tokens: few rows, read by id.
+//! Organizations, connectors, connections and templates: few rows, read by id.
 
-use super::file::{Read, Txn, scan_prefix};
+use super::file::{Read, Txn};
 use super::keys::{Key, Parts};
 use super::tables::{
-    CONNECTIONS, CONNECTIONS_BY_CONNECTOR, CONNECTORS, CREDENTIALS, ORGANIZATIONS, TEMPLATES,
-    TOKENS, Table, WATERMARKS,
+    CONNECTIONS, CONNECTORS, CREDENTIALS_LEFT, ORGANIZATIONS, TEMPLATES, Table, WATERMARKS,
 };
-use super::{Error, meta, rows};
-use crate::model::directory::{
-    Connection, Connector, Organization, SealedCredentials, StoredTemplate, Token,
-};
+use super::{Error, lookup, meta, rows};
+use crate::model::directory::{Connection, Connector, Organization, StoredTemplate};
 use crate::model::ids::{EntityNo, TemplateId};
 use crate::model::{ConnectionId, ConnectorId, OrgNo};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 fn one<T: DeserializeOwned>(read: &dyn Read, table: Table, key: &Key) -> Result<Option<T>, Error> {
     read.get_row(table, key.bytes())?.map(|row| rows::from_json(table, &row)).transpose()
-}
-
-fn all<T: DeserializeOwned>(read: &dyn Read, table: Table, prefix: &Key) -> Result<Vec<T>, Error> {
-    let mut found = Vec::new();
-    let mut failed = None;
-    scan_prefix(read, table, prefix, &mut |_, row| {
-        match rows::from_json(table, row) {
-            Ok(value) => found.push(value),
-            Err(error) => failed = Some(error),
-        }
-        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    failed.map_or(Ok(found), Err)
 }
 
 fn put<T: Serialize>(txn: &Txn, table: Table, key: &Key, value: &T) -> Result<(), Error> {
@@ -43,11 +27,6 @@ fn number(txn: &Txn, sequence: &str) -> Result<u32, Error> {
 
 pub fn organization(read: &dyn Read, id: &str) -> Result<Option<Organization>, Error> {
     one(read, ORGANIZATIONS, &Key::new().text(id))
-}
-
-/// All organizations in the order of their ids.
-pub fn organizations(read: &dyn Read) -> Result<Vec<Organization>, Error> {
-    all(read, ORGANIZATIONS, &Key::new())
 }
 
 pub fn put_organization(txn: &Txn, organization: &Organization) -> Result<(), Error> {
@@ -66,12 +45,10 @@ pub fn connector(read: &dyn Read, id: ConnectorId) -> Result<Option<Connector>, 
     one(read, CONNECTORS, &Key::new().u32(id.0))
 }
 
-pub fn connectors(read: &dyn Read) -> Result<Vec<Connector>, Error> {
-    all(read, CONNECTORS, &Key::new())
-}
-
-pub fn put_connector(txn: &Txn, connector: &Connector) -> Result<(), Error> {
-    put(txn, CONNECTORS, &Key::new().u32(connector.id.0), connector)
+pub fn put_connector(txn: &Txn, row: &Connector) -> Result<(), Error> {
+    txn.note_directory();
+    lookup::index_connector(txn, connector(txn, row.id)?.as_ref(), row)?;
+    put(txn, CONNECTORS, &Key::new().u32(row.id.0), row)
 }
 
 pub fn next_connector_id(txn: &Txn) -> Result<ConnectorId, Error> {
@@ -86,26 +63,9 @@ pub fn connection(
     one(read, CONNECTIONS, &Key::org(org).u32(id.0))
 }
 
-/// The connections of an organization, disconnected ones included.
-pub fn connections(read: &dyn Read, org: OrgNo) -> Result<Vec<Connection>, Error> {
-    all(read, CONNECTIONS, &Key::org(org))
-}
-
-/// The connections of a connector, disconnected ones included.
+/// The live connections of a connector.
 pub fn connections_of(read: &dyn Read, connector: ConnectorId) -> Result<Vec<Connection>, Error> {
-    let mut ids = Vec::new();
-    scan_prefix(read, CONNECTIONS_BY_CONNECTOR, &Key::new().u32(connector.0), &mut |key, row| {
-        let mut parts = Parts(key);
-        let id = parts.u32().and_then(|_| parts.u32());
-        let org = rows::body(CONNECTIONS_BY_CONNECTOR, row).ok().and_then(|row| Parts(row).u32());
-        ids.extend(org.zip(id));
-        ControlFlow::Continue(())
-    })?;
-    let mut found = Vec::with_capacity(ids.len());
-    for (org, id) in ids {
-        found.extend(connection(read, OrgNo(org), ConnectionId(id))?);
-    }
-    Ok(found)
+    lookup::connections_of_connector(read, connector, None, usize::MAX)
 }
 
 /// The live connection of an organization with a connector.
@@ -114,51 +74,74 @@ pub fn connection_between(
     org: OrgNo,
     connector: ConnectorId,
 ) -> Result<Option<Connection>, Error> {
-    let mut found = connections(read, org)?.into_iter();
-    Ok(found.find(|row| row.connector_id == connector && row.disconnected_at.is_none()))
+    lookup::connection_between(read, org, connector)
 }
 
-pub fn put_connection(txn: &Txn, connection: &Connection) -> Result<(), Error> {
-    let by_connector = Key::new().u32(connection.connector_id.0).u32(connection.id.0);
-    let mut org = vec![1];
-    org.extend_from_slice(&connection.org_no.0.to_be_bytes());
-    txn.put(CONNECTIONS_BY_CONNECTOR, by_connector.bytes(), &org)?;
-    let key = Key::org(connection.org_no).u32(connection.id.0);
-    put(txn, CONNECTIONS, &key, connection)
+pub fn put_connection(txn: &Txn, row: &Connection) -> Result<(), Error> {
+    txn.note_directory();
+    lookup::index_connection(txn, connection(txn, row.org_no, row.id)?.as_ref(), row)?;
+    put(txn, CONNECTIONS, &Key::org(row.org_no).u32(row.id.0), row)
+}
+
+/// Writes a connection of which only its health changed: nothing that it is found by, and nothing that others keep in
+/// memory.
+pub fn put_connection_health(txn: &Txn, row: &Connection) -> Result<(), Error> {
+    put(txn, CONNECTIONS, &Key::org(row.org_no).u32(row.id.0), row)
 }
 
 pub fn next_connection_id(txn: &Txn) -> Result<ConnectionId, Error> {
     number(txn, "connection").map(ConnectionId)
 }
 
-/// Of the connection if it has its own, else (`None`) the connector's.
-pub fn credentials(
-    read: &dyn Read,
-    connector: ConnectorId,
-    connection: Option<ConnectionId>,
-) -> Result<Option<SealedCredentials>, Error> {
-    one(read, CREDENTIALS, &credentials_key(connector, connection))
-}
-
-pub fn put_credentials(
+/// Credentials that nobody uses since `at` (milliseconds since the epoch): the connector's (`None`) or a connection's.
+pub fn put_left(
     txn: &Txn,
+    at: i64,
     connector: ConnectorId,
     connection: Option<ConnectionId>,
-    sealed: &SealedCredentials,
 ) -> Result<(), Error> {
-    put(txn, CREDENTIALS, &credentials_key(connector, connection), sealed)
+    txn.put(CREDENTIALS_LEFT, left_key(at, connector, connection).bytes(), &[])
 }
 
-fn credentials_key(connector: ConnectorId, connection: Option<ConnectionId>) -> Key {
-    Key::new().u32(connector.0).u32(connection.unwrap_or_default().0)
+pub fn delete_left(
+    txn: &Txn,
+    at: i64,
+    connector: ConnectorId,
+    connection: Option<ConnectionId>,
+) -> Result<(), Error> {
+    txn.delete(CREDENTIALS_LEFT, left_key(at, connector, connection).bytes())
+}
+
+/// What was left before `before`, oldest first: since when, connector, connection.
+pub fn left_before(
+    read: &dyn Read,
+    before: i64,
+    limit: usize,
+) -> Result<Vec<(i64, ConnectorId, Option<ConnectionId>)>, Error> {
+    let upper = Key::new().u64(u64::try_from(before).unwrap_or(0));
+    let mut found = Vec::new();
+    let bounds = (Bound::Unbounded, Bound::Excluded(upper.bytes()));
+    read.scan_rows(CREDENTIALS_LEFT, bounds, false, &mut |key, _| {
+        let mut parts = Parts(key);
+        if let (Some(at), Some(connector), Some(connection)) =
+            (parts.u64(), parts.u32(), parts.u32())
+        {
+            let connection = Some(ConnectionId(connection)).filter(|id| id.0 != 0);
+            let at = i64::try_from(at).unwrap_or(i64::MAX);
+            found.push((at, ConnectorId(connector), connection));
+        }
+        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
+}
+
+fn left_key(at: i64, connector: ConnectorId, connection: Option<ConnectionId>) -> Key {
+    let at = u64::try_from(at).unwrap_or(0);
+    Key::new().u64(at).u32(connector.0).u32(connection.unwrap_or_default().0)
 }
 
 pub fn template(read: &dyn Read, id: TemplateId) -> Result<Option<StoredTemplate>, Error> {
     one(read, TEMPLATES, &Key::new().u32(id.0))
-}
-
-pub fn templates(read: &dyn Read) -> Result<Vec<StoredTemplate>, Error> {
-    all(read, TEMPLATES, &Key::new())
 }
 
 pub fn put_template(txn: &Txn, template: &StoredTemplate) -> Result<(), Error> {
@@ -171,15 +154,6 @@ pub fn delete_template(txn: &Txn, id: TemplateId) -> Result<(), Error> {
 
 pub fn next_template_id(txn: &Txn) -> Result<TemplateId, Error> {
     number(txn, "template").map(TemplateId)
-}
-
-/// The token with this sha256.
-pub fn token(read: &dyn Read, hash: &[u8; 32]) -> Result<Option<Token>, Error> {
-    read.get_row(TOKENS, hash)?.map(|row| rows::from_json(TOKENS, &row)).transpose()
-}
-
-pub fn put_token(txn: &Txn, hash: &[u8; 32], token: &Token) -> Result<(), Error> {
-    txn.put(TOKENS, hash, &rows::to_json(token)?)
 }
 
 /// Where the last completed run of a connection's entity ended.

@@ -1,7 +1,8 @@
 //! Quarantine: records that could not be processed, at most one open item for each (connection, entity, id, stage).
 
-use super::file::{Read, Txn, scan_prefix};
+use super::file::{Read, Txn, scan_after, scan_prefix};
 use super::keys::Key;
+use super::retention::{self, Class};
 use super::tables::{FAILURES, FAILURES_OPEN};
 use super::{Error, meta, rows};
 use crate::model::ids::{EntityNo, FailureId};
@@ -20,6 +21,9 @@ pub struct Failure {
     pub connection: ConnectionId,
     pub entity: String,
     pub external_id: String,
+    /// Of a row without an id: page and place on it, such as `3/2`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
     pub stage: String,
     pub code: String,
     pub message: String,
@@ -61,7 +65,12 @@ pub fn record(
     run: RunId,
     at: i64,
 ) -> Result<(), Error> {
-    let key = record_prefix(scope, &new.external_id).text(&new.stage);
+    let name = if new.external_id.trim().is_empty() {
+        nameless(&new.place)
+    } else {
+        new.external_id.clone()
+    };
+    let key = record_prefix(scope, &name).text(&new.stage);
     let known = match txn.get_row(FAILURES_OPEN, key.bytes())? {
         Some(row) => get(txn, FailureId(rows::from_binary(FAILURES_OPEN, &row)?))?,
         None => None,
@@ -75,6 +84,7 @@ pub fn record(
         connection: scope.connection,
         entity: scope.entity_name.clone(),
         external_id: new.external_id.clone(),
+        place: new.place.clone(),
         stage: new.stage.clone(),
         code: new.code.clone(),
         message: new.message.clone(),
@@ -89,6 +99,11 @@ pub fn record(
     };
     txn.put(FAILURES_OPEN, key.bytes(), &rows::to_binary(&failure.id.0)?)?;
     txn.put(FAILURES, Key::new().u64(failure.id.0).bytes(), &rows::to_json(&failure)?)
+}
+
+/// What stands for the id of a row without one. No id of a remote system begins with this sign.
+fn nameless(place: &str) -> String {
+    format!("\u{1}{place}")
 }
 
 fn next_id(txn: &Txn) -> Result<FailureId, Error> {
@@ -129,12 +144,13 @@ pub fn resolve(
             failure.resolved_at = Some(at);
             failure.resolved_by = Some(run);
             txn.put(FAILURES, Key::new().u64(id).bytes(), &rows::to_json(&failure)?)?;
+            retention::note(txn, Class::Failures, at, scope.org, id)?;
         }
     }
     Ok(())
 }
 
-/// The external ids of a connection's entity that have open items.
+/// The external ids of a connection's entity that have open items; a row without one goes by its place.
 pub fn open_ids(read: &dyn Read, scope: &Scope) -> Result<Vec<String>, Error> {
     let prefix = Key::org(scope.org).u32(scope.connection.0).entity(scope.entity);
     let mut ids = Vec::new();
@@ -147,22 +163,25 @@ pub fn open_ids(read: &dyn Read, scope: &Scope) -> Result<Vec<String>, Error> {
     Ok(ids)
 }
 
-/// Open items of one organization or of all.
-pub fn list_open(
+/// Visits the open items of one organization or of all with their keys, behind the key `after` where there is one.
+pub fn scan_open(
     read: &dyn Read,
     org: Option<OrgNo>,
-    keep: &mut dyn FnMut(&Failure) -> bool,
-    limit: usize,
-) -> Result<Vec<Failure>, Error> {
-    let (mut found, mut failed) = (Vec::new(), None);
-    scan_prefix(read, FAILURES_OPEN, &org.map(Key::org).unwrap_or_default(), &mut |_, row| {
+    after: Option<&[u8]>,
+    visit: &mut dyn FnMut(&[u8], Failure) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let mut failed = None;
+    let prefix = org.map(Key::org).unwrap_or_default();
+    scan_after(read, FAILURES_OPEN, &prefix, after, &mut |key, row| {
         let id = rows::from_binary::<u64>(FAILURES_OPEN, row).map(FailureId);
         match id.and_then(|id| get(read, id)) {
-            Ok(item) => found.extend(item.filter(&mut *keep)),
-            Err(error) => failed = Some(error),
+            Ok(Some(item)) => visit(key, item),
+            Ok(None) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
         }
-        let full = failed.is_some() || found.len() >= limit;
-        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    failed.map_or(Ok(found), Err)
+    failed.map_or(Ok(()), Err)
 }

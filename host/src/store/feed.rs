@@ -5,8 +5,9 @@
 use super::file::{Read, Txn};
 use super::keys::{Key, Parts};
 use super::records::ChangeKind;
+use super::rows::Encoded;
 use super::tables::CHANGES;
-use super::{Error, meta, rows};
+use super::{Error, meta, retention, rows};
 use crate::model::{OrgNo, RecordId, RunId};
 use serde::{Deserialize, Serialize};
 use std::ops::{Bound, ControlFlow};
@@ -32,7 +33,15 @@ pub struct FeedEntry {
     pub fields: Vec<u16>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// [`FeedEntry`], borrowed: the same bytes.
+#[derive(Serialize)]
+pub struct CreatedEntry<'a> {
+    pub record: u64,
+    pub kind: ChangeKind,
+    pub fields: &'a [u16],
+}
+
+#[derive(Debug, Deserialize)]
 struct Chunk {
     at: i64,
     run: Option<u64>,
@@ -40,10 +49,23 @@ struct Chunk {
     entries: Vec<FeedEntry>,
 }
 
+/// [`Chunk`] before its entries.
+#[derive(Serialize)]
+struct Head<'a> {
+    at: i64,
+    run: Option<u64>,
+    names: &'a [String],
+}
+
 /// Collects the changes of one commit, chunk by chunk.
 pub struct FeedWriter {
     org: OrgNo,
-    chunk: Chunk,
+    at: i64,
+    run: Option<RunId>,
+    names: Vec<String>,
+    entries: Encoded,
+    /// (record, version) of the timeline entries that these changes have: they age together.
+    timeline: Vec<(u64, u64)>,
 }
 
 /// How many changes one row holds.
@@ -51,41 +73,66 @@ const CHUNK_MAX: usize = 1000;
 
 impl FeedWriter {
     pub fn new(org: OrgNo, run: Option<RunId>, at: i64) -> FeedWriter {
-        let chunk = Chunk { at, run: run.map(|run| run.0), ..Chunk::default() };
-        FeedWriter { org, chunk }
+        FeedWriter {
+            org,
+            at,
+            run,
+            names: Vec::new(),
+            entries: Encoded::default(),
+            timeline: Vec::new(),
+        }
     }
 
+    /// Adds the change that made `version` of a record. The first version has no entry in the timeline.
     pub fn push<'a>(
         &mut self,
         txn: &Txn,
-        record: RecordId,
+        (record, version): (RecordId, u64),
         kind: ChangeKind,
         fields: impl Iterator<Item = &'a str>,
     ) -> Result<(), Error> {
-        let fields = fields.filter_map(|name| self.name(name)).collect();
-        self.chunk.entries.push(FeedEntry { record: record.0, kind, fields });
-        if self.chunk.entries.len() >= CHUNK_MAX { self.flush(txn) } else { Ok(()) }
+        let fields = fields.filter_map(|name| self.position(name)).collect();
+        if version > 1 {
+            self.timeline.push((record.0, version));
+        }
+        self.entries.push(&FeedEntry { record: record.0, kind, fields })?;
+        if self.entries.len() >= CHUNK_MAX { self.flush(txn) } else { Ok(()) }
     }
 
-    fn name(&mut self, name: &str) -> Option<u16> {
-        let known = self.chunk.names.iter().position(|other| other == name);
+    /// Adds changes that are encoded already; their fields are numbered by [`FeedWriter::position`].
+    pub fn extend(&mut self, txn: &Txn, entries: &Encoded) -> Result<(), Error> {
+        if self.entries.len() + entries.len() > CHUNK_MAX {
+            self.flush(txn)?;
+        }
+        self.entries.extend(entries);
+        Ok(())
+    }
+
+    /// The number of a field's name, the same for the whole commit.
+    pub fn position(&mut self, name: &str) -> Option<u16> {
+        let known = self.names.iter().position(|other| other == name);
         let at = known.unwrap_or_else(|| {
-            self.chunk.names.push(name.to_owned());
-            self.chunk.names.len() - 1
+            self.names.push(name.to_owned());
+            self.names.len() - 1
         });
         u16::try_from(at).ok()
     }
 
     /// Writes what is left. To be called before the transaction ends.
     pub fn flush(&mut self, txn: &Txn) -> Result<(), Error> {
-        let count = u64::try_from(self.chunk.entries.len()).unwrap_or(u64::MAX);
+        let count = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
         if count == 0 {
             return Ok(());
         }
         let sequence = format!("change:{}", self.org.0);
         let first = meta::reserve(txn, &sequence, count)?;
-        txn.put(CHANGES, Key::org(self.org).u64(first).bytes(), &rows::to_binary(&self.chunk)?)?;
-        self.chunk.entries.clear();
+        let run = self.run.map(|run| run.0);
+        let mut row = rows::to_binary(&Head { at: self.at, run, names: &self.names })?;
+        self.entries.append_to(&mut row)?;
+        txn.put(CHANGES, Key::org(self.org).u64(first).bytes(), &row)?;
+        retention::note_changes(txn, self.at, self.org, (first, count), &self.timeline)?;
+        self.timeline.clear();
+        self.entries.clear();
         Ok(())
     }
 }
@@ -93,6 +140,21 @@ impl FeedWriter {
 /// The sequence number of the newest change; 0 where there is none.
 pub fn last(read: &dyn Read, org: OrgNo) -> Result<u64, Error> {
     meta::last(read, &format!("change:{}", org.0))
+}
+
+fn floor_word(org: OrgNo) -> String {
+    format!("change-floor:{}", org.0)
+}
+
+/// The last sequence number that is kept no longer; 0 while all are.
+pub fn floor(read: &dyn Read, org: OrgNo) -> Result<u64, Error> {
+    Ok(meta::number(read, &floor_word(org))?.unwrap_or(0))
+}
+
+/// Notes that rows up to `last` are gone.
+pub(super) fn forget_up_to(txn: &Txn, org: OrgNo, last: u64) -> Result<(), Error> {
+    let floor = floor(txn, org)?.max(last);
+    meta::put_number(txn, &floor_word(org), floor)
 }
 
 /// Rows behind `after`, in order, at most `limit`.

@@ -1,17 +1,27 @@
 //! One redb file: snapshots, transactions, and the way to its writer thread.
 
-use super::Error;
 use super::keys::Key;
 use super::tables::Table;
 use super::writer::Writer;
-use redb::{Database, ReadTransaction, ReadableTable, WriteTransaction};
-use std::cell::Cell;
+use super::{Error, Options, draft};
+use crate::crash_point::{Bug, planted};
+use redb::{
+    Database, ReadTransaction, ReadableTable, ReadableTableMetadata as _, TableHandle as _,
+    WriteTransaction,
+};
+use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What happens on a storage error.
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How the database at a path is opened. A test of crashes puts a disk of its own behind it; that is why this one
+/// signature of the store shows what it is built on.
+pub type OpenFile =
+    Arc<dyn Fn(&redb::Builder, &Path) -> Result<Database, redb::DatabaseError> + Send + Sync>;
 
 /// Visits (key, value) pairs until it breaks.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
@@ -30,20 +40,30 @@ impl File {
         path: &Path,
         tables: &[Table],
         cache_bytes_max: usize,
-        on_fatal: &OnFatal,
+        options: &Options,
         migrate: Option<Migrate>,
     ) -> Result<File, Error> {
-        let database = Database::builder()
-            .set_cache_size(cache_bytes_max)
-            .create(path)
-            .map_err(|error| open_error(path, error))?;
-        prepare(&database, tables, migrate).map_err(|error| match error {
-            Error::Storage(reason) => Error::Open { path: path.to_owned(), reason },
-            other => other,
-        })?;
+        let on_fatal = &options.on_fatal;
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes_max);
+        let prepare = |database: &Database| {
+            prepare(database, tables, migrate).map_err(|error| match error {
+                Error::Storage(reason) => Error::Open { path: path.to_owned(), reason },
+                other => other,
+            })
+        };
+        draft::ensure(path, &builder, prepare)?;
+        let database =
+            (options.open_file)(&builder, path).map_err(|error| open_error(path, error))?;
+        prepare(&database)?;
         let database = Arc::new(database);
         let writer = Writer::start(Arc::clone(&database), Arc::clone(on_fatal));
         Ok(File { database, writer, on_fatal: Arc::clone(on_fatal) })
+    }
+
+    /// Grows with every commit that changed a connector, a connection or a secret.
+    pub(crate) fn directory_generation(&self) -> u64 {
+        self.writer.directory_generation()
     }
 
     pub(crate) fn read(&self) -> Result<Snapshot, Error> {
@@ -52,6 +72,10 @@ impl File {
             Ok(txn) => Ok(Snapshot { txn, on_fatal: Arc::clone(&self.on_fatal) }),
             Err(error) => Err(fatal(&self.on_fatal, &error)),
         }
+    }
+
+    pub(crate) fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.writer.commits()
     }
 
     /// Queues a write at once; the answer comes after its commit.
@@ -97,15 +121,14 @@ impl File {
 fn prepare(database: &Database, tables: &[Table], migrate: Option<Migrate>) -> Result<(), Error> {
     let storage = |error: &dyn std::fmt::Display| Error::Storage(error.to_string());
     let txn = database.begin_write().map_err(|error| storage(&error))?;
-    let txn = Txn::new(txn, Arc::new(|_| ()));
     for table in tables {
-        txn.inner.open_table(*table).map_err(|error| storage(&error))?;
+        txn.open_table(*table).map_err(|error| storage(&error))?;
     }
     if let Some(migrate) = migrate {
         // An error drops the transaction: a data directory of a newer program stays as it was.
-        migrate(&txn)?;
+        migrate(&Txn::new(&txn, Arc::new(|_| ())))?;
     }
-    txn.inner.commit().map_err(|error| storage(&error))
+    txn.commit().map_err(|error| storage(&error))
 }
 
 /// A view of a file that nothing was written to, also not to open it. None where the file was not closed in order: then
@@ -121,7 +144,7 @@ pub(crate) fn peek(path: &Path) -> Result<Option<Snapshot>, Error> {
     Ok(Some(Snapshot { txn, on_fatal: Arc::new(|_| ()) }))
 }
 
-fn open_error(path: &Path, error: redb::DatabaseError) -> Error {
+pub(super) fn open_error(path: &Path, error: redb::DatabaseError) -> Error {
     match error {
         redb::DatabaseError::Storage(redb::StorageError::Io(error))
             if error.kind() == std::io::ErrorKind::PermissionDenied =>
@@ -139,7 +162,9 @@ fn open_error(path: &Path, error: redb::DatabaseError) -> Error {
 /// Reports a storage error and, in production, does not come back.
 pub(crate) fn fatal(on_fatal: &OnFatal, error: &dyn std::fmt::Display) -> Error {
     let reason = error.to_string();
-    on_fatal(&reason);
+    if !planted(Bug::SurviveStorageError) {
+        on_fatal(&reason);
+    }
     Error::Storage(reason)
 }
 
@@ -170,6 +195,25 @@ pub(crate) fn scan_prefix(
     read.scan_rows(table, (Bound::Included(prefix.bytes()), upper), false, visit)
 }
 
+/// The same behind the row with the key `after`, which is one of them.
+pub(crate) fn scan_after(
+    read: &dyn Read,
+    table: Table,
+    prefix: &Key,
+    after: Option<&[u8]>,
+    visit: Visit<'_>,
+) -> Result<(), Error> {
+    let Some(after) = after else {
+        return scan_prefix(read, table, prefix, visit);
+    };
+    if !after.starts_with(prefix.bytes()) {
+        return Ok(());
+    }
+    let end = prefix.prefix_end();
+    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    read.scan_rows(table, (Bound::Excluded(after), upper), false, visit)
+}
+
 /// A consistent view. Keeps old pages from being reused while it lives: drop it soon.
 pub struct Snapshot {
     txn: ReadTransaction,
@@ -194,25 +238,64 @@ impl Read for Snapshot {
     }
 }
 
-/// One write transaction. Rows are visible to others after the commit, all at once.
-pub struct Txn {
-    pub(crate) inner: WriteTransaction,
+/// One write transaction. Rows are visible to others after the commit, all at once. Several threads may write, each to
+/// tables of its own.
+pub struct Txn<'t> {
+    inner: &'t WriteTransaction,
+    /// Open until the end, since to open one costs more than to write a row. What is in use is not among them.
+    tables: Mutex<Vec<redb::Table<'t, Bytes, Bytes>>>,
     on_fatal: OnFatal,
-    dirty: Cell<bool>,
+    dirty: AtomicBool,
+    directory: AtomicBool,
 }
 
-impl Txn {
-    pub(crate) fn new(inner: WriteTransaction, on_fatal: OnFatal) -> Txn {
-        Txn { inner, on_fatal, dirty: Cell::new(false) }
+impl<'t> Txn<'t> {
+    /// It must be gone when the transaction is committed.
+    pub(crate) fn new(inner: &'t WriteTransaction, on_fatal: OnFatal) -> Txn<'t> {
+        let (dirty, directory) = (AtomicBool::new(false), AtomicBool::new(false));
+        Txn { inner, tables: Mutex::default(), on_fatal, dirty, directory }
+    }
+
+    fn open_tables(&self) -> MutexGuard<'_, Vec<redb::Table<'t, Bytes, Bytes>>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with a table. Another thread may use another one meanwhile.
+    fn using<T>(
+        &self,
+        table: Table,
+        act: impl FnOnce(&mut redb::Table<'t, Bytes, Bytes>) -> Result<T, redb::StorageError>,
+    ) -> Result<T, Error> {
+        let known = {
+            let mut tables = self.open_tables();
+            let at = tables.iter().position(|open| open.name() == table.name());
+            at.map(|at| tables.swap_remove(at))
+        };
+        let mut open = match known {
+            Some(open) => open,
+            None => self.inner.open_table(table).map_err(|error| self.fatal(&error))?,
+        };
+        let done = act(&mut open).map_err(|error| self.fatal(&error));
+        self.open_tables().push(open);
+        done
+    }
+
+    /// Notes that a connector, a connection or a secret changed: who keeps some in memory looks again.
+    pub(super) fn note_directory(&self) {
+        self.directory.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn changes_directory(&self) -> bool {
+        self.directory.load(Ordering::Relaxed)
     }
 
     /// Whether anything was written since the last [`Txn::mark_clean`].
     pub(crate) fn is_dirty(&self) -> bool {
-        self.dirty.get()
+        self.dirty.load(Ordering::Relaxed)
     }
 
     pub(crate) fn mark_clean(&self) {
-        self.dirty.set(false);
+        self.dirty.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn fatal(&self, error: &dyn std::fmt::Display) -> Error {
@@ -220,64 +303,85 @@ impl Txn {
     }
 
     pub(crate) fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.dirty.set(true);
-        let mut table = self.inner.open_table(table).map_err(|error| self.fatal(&error))?;
-        table.insert(key, value).map_err(|error| self.fatal(&error))?;
-        Ok(())
+        self.dirty.store(true, Ordering::Relaxed);
+        self.using(table, |table| table.insert(key, value).map(drop))
     }
 
     pub(crate) fn delete(&self, table: Table, key: &[u8]) -> Result<(), Error> {
-        self.dirty.set(true);
-        let mut table = self.inner.open_table(table).map_err(|error| self.fatal(&error))?;
-        table.remove(key).map_err(|error| self.fatal(&error))?;
-        Ok(())
+        self.dirty.store(true, Ordering::Relaxed);
+        self.using(table, |table| table.remove(key).map(drop))
+    }
+
+    /// How many rows a table has.
+    pub(crate) fn count(&self, table: Table) -> Result<u64, Error> {
+        self.using(table, |table| table.len())
+    }
+
+    /// Deletes rows whose key starts with `prefix`, the first `limit` of them; answers how many.
+    pub(crate) fn delete_some(
+        &self,
+        table: Table,
+        prefix: &Key,
+        limit: usize,
+    ) -> Result<usize, Error> {
+        let mut keys = Vec::new();
+        if limit > 0 {
+            scan_prefix(self, table, prefix, &mut |key, _| {
+                keys.push(key.to_vec());
+                if keys.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        keys.iter().try_for_each(|key| self.delete(table, key))?;
+        Ok(keys.len())
     }
 
     /// Deletes all rows whose key starts with `prefix`.
     pub(crate) fn delete_prefix(&self, table: Table, prefix: &Key) -> Result<(), Error> {
-        self.dirty.set(true);
-        let mut table = self.inner.open_table(table).map_err(|error| self.fatal(&error))?;
+        self.dirty.store(true, Ordering::Relaxed);
         let end = prefix.prefix_end();
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let range = (Bound::Included(prefix.bytes()), upper);
-        table.retain_in::<&[u8], _>(range, |_, _| false).map_err(|error| self.fatal(&error))
+        self.using(table, |table| table.retain_in::<&[u8], _>(range, |_, _| false))
     }
 
     /// Inserts rows in ascending key order; runs that fall into one gap of the table cost a fraction of single puts.
-    pub(crate) fn put_sorted<'a>(
+    pub(crate) fn put_sorted<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         table: Table,
-        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        rows: impl Iterator<Item = (K, V)>,
     ) -> Result<(), Error> {
-        let mut rows = rows.peekable();
-        self.dirty.set(true);
-        let mut table = self.inner.open_table(table).map_err(|error| self.fatal(&error))?;
-        while let Some((first, value)) = rows.next() {
-            // Replaces where the key exists; the cursor below only fills gaps.
-            table.insert(first, value).map_err(|error| self.fatal(&error))?;
-            if rows.peek().is_none() {
-                break;
-            }
-            let mut cursor = table
-                .upper_bound_mut(Bound::Included(first))
-                .map_err(|error| self.fatal(&error))?;
-            while let Some((key, value)) = rows.peek() {
-                match cursor.insert_before(*key, *value) {
-                    Ok(()) => rows.next(),
-                    Err(redb::CursorError::UnorderedKey) => break,
-                    Err(error) => return Err(self.fatal(&error)),
-                };
-            }
-            cursor.close().map_err(|error| self.fatal(&error))?;
-        }
-        Ok(())
+        self.dirty.store(true, Ordering::Relaxed);
+        self.using(table, |table| put_sorted(table, rows.peekable()))
     }
 }
 
-impl Read for Txn {
+fn put_sorted<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    table: &mut redb::Table<'_, Bytes, Bytes>,
+    mut rows: Peekable<impl Iterator<Item = (K, V)>>,
+) -> Result<(), redb::StorageError> {
+    while let Some((first, value)) = rows.next() {
+        let first = first.as_ref();
+        // Replaces where the key exists; the cursor below only fills gaps.
+        table.insert(first, value.as_ref())?;
+        if rows.peek().is_none() {
+            break;
+        }
+        let mut cursor = table.upper_bound_mut(Bound::Included(first))?;
+        while let Some((key, value)) = rows.peek() {
+            match cursor.insert_before(key.as_ref(), value.as_ref()) {
+                Ok(()) => rows.next(),
+                Err(redb::CursorError::Storage(error)) => return Err(error),
+                Err(_) => break,
+            };
+        }
+        cursor.close()?;
+    }
+    Ok(())
+}
+
+impl Read for Txn<'_> {
     fn get_row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let table = self.inner.open_table(table).map_err(|error| self.fatal(&error))?;
-        get(&table, key).map_err(|error| self.fatal(&error))
+        self.using(table, |table| get(table, key))
     }
 
     fn scan_rows(
@@ -287,8 +391,7 @@ impl Read for Txn {
         backward: bool,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
-        let table = self.inner.open_table(table).map_err(|error| self.fatal(&error))?;
-        scan(&table, bounds, backward, visit).map_err(|error| self.fatal(&error))
+        self.using(table, |table| scan(table, bounds, backward, visit))
     }
 }
 

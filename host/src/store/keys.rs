@@ -38,6 +38,12 @@ impl Key {
         self
     }
 
+    /// Bytes of a length that the table fixes.
+    pub(crate) fn raw(mut self, bytes: &[u8]) -> Key {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -76,10 +82,14 @@ impl<'a> Parts<'a> {
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.text_bytes()?).ok()
+    }
+
+    pub(crate) fn text_bytes(&mut self) -> Option<&'a [u8]> {
         let end = self.0.iter().position(|byte| *byte == 0)?;
         let (head, tail) = self.0.split_at_checked(end)?;
         self.0 = tail.get(1..)?;
-        std::str::from_utf8(head).ok()
+        Some(head)
     }
 }
 

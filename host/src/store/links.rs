@@ -4,10 +4,11 @@
 //! A first sync therefore stores every value once. Whoever changes a record's field adds the override first
 //! ([`keep_bases`]); `Absent` as an override means that there is no base yet.
 
+use super::batch::Batch;
 use super::file::{Read, Txn};
 use super::keys::{Key, Parts};
 use super::tables::LINKS;
-use super::{Error, Store, rows};
+use super::{Error, Store, directory, rows};
 use crate::model::ids::EntityNo;
 use crate::model::record::Shape;
 use crate::model::{ConnectionId, OrgNo, Record, RecordId, RecordStatus, Value};
@@ -17,6 +18,15 @@ use std::ops::{Bound, ControlFlow};
 /// The remote's values as they were when base and remote last agreed in all fields; all zero where they do not.
 pub type Fingerprint = [u8; 16];
 
+/// The first fields of a [`Link`], in its order: what most records need of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    pub record: u64,
+    pub fingerprint: Fingerprint,
+    pub present: bool,
+}
+
+/// [`Head`] repeats how this begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     pub record: u64,
@@ -38,6 +48,10 @@ pub struct Link {
 impl Link {
     pub fn record_id(&self) -> RecordId {
         RecordId(self.record)
+    }
+
+    pub fn head(&self) -> Head {
+        Head { record: self.record, fingerprint: self.fingerprint, present: self.present }
     }
 
     /// The base of the field at `position` of the record; none where the two sides never agreed on one.
@@ -108,19 +122,36 @@ pub fn put(
     txn.put(LINKS, key(org, connection, entity, external_id).bytes(), &rows::to_binary(link)?)
 }
 
-/// Writes the links of ascending external ids in one sweep.
-pub fn put_sorted(
-    txn: &Txn,
+/// Makes the row of a new link; external ids must ascend.
+pub fn add_new(
+    batch: &mut Batch,
     org: OrgNo,
     connection: ConnectionId,
     entity: EntityNo,
-    links: &[(&str, Link)],
+    external_id: &str,
+    link: &Link,
 ) -> Result<(), Error> {
-    let mut encoded = Vec::with_capacity(links.len());
-    for (id, link) in links {
-        encoded.push((key(org, connection, entity, id), rows::to_binary(link)?));
-    }
-    txn.put_sorted(LINKS, encoded.iter().map(|(key, row)| (key.bytes(), row.as_slice())))
+    let key = key(org, connection, entity, external_id);
+    batch.push(&key, |row| rows::append_binary(row, link))
+}
+
+pub fn put_new(txn: &Txn, batch: &Batch) -> Result<(), Error> {
+    txn.put_sorted(LINKS, batch.rows())
+}
+
+/// Which of these new links are there already, by their place in the batch.
+pub fn taken(
+    read: &dyn Read,
+    org: OrgNo,
+    connection: ConnectionId,
+    entity: EntityNo,
+    batch: &Batch,
+) -> Result<Vec<usize>, Error> {
+    let skip = prefix(org, connection, entity).len();
+    let rests = batch.rows().map(|(key, _)| key.get(skip..).unwrap_or_default());
+    let ids: Vec<&str> = rests.map(|rest| Parts(rest).text().unwrap_or_default()).collect();
+    let found = heads_sorted(read, org, connection, entity, &ids)?;
+    Ok((0..).zip(found).filter_map(|(at, head)| head.map(|_| at)).collect())
 }
 
 pub fn delete(
@@ -133,16 +164,16 @@ pub fn delete(
     txn.delete(LINKS, key(org, connection, entity, external_id).bytes())
 }
 
-/// The links of ascending external ids, by one walk over the table where the ids lie close together, else one by one.
-pub fn get_sorted(
+/// The heads of the links of ascending external ids, by one walk over the table where the ids lie close together, else
+/// one by one. Equal ids get the same head.
+pub fn heads_sorted(
     read: &dyn Read,
     org: OrgNo,
     connection: ConnectionId,
     entity: EntityNo,
     external_ids: &[&str],
-) -> Result<Vec<Option<Link>>, Error> {
-    let mut found: Vec<Option<Link>> = Vec::new();
-    found.resize_with(external_ids.len(), || None);
+) -> Result<Vec<Option<Head>>, Error> {
+    let mut found: Vec<Option<Head>> = vec![None; external_ids.len()];
     let (Some(first), Some(last)) = (external_ids.first(), external_ids.last()) else {
         return Ok(found);
     };
@@ -153,34 +184,32 @@ pub fn get_sorted(
     let skip = prefix(org, connection, entity).len();
     let bounds = (Bound::Included(lower.bytes()), Bound::Included(upper.bytes()));
     read.scan_rows(LINKS, bounds, false, &mut |key, row| {
-        let stored = Parts(key.get(skip..).unwrap_or_default()).text().unwrap_or_default();
-        while external_ids.get(at).is_some_and(|wanted| *wanted < stored) {
+        let stored = Parts(key.get(skip..).unwrap_or_default()).text_bytes().unwrap_or_default();
+        let wanted = |at: usize| external_ids.get(at).map(|id| id.as_bytes());
+        while wanted(at).is_some_and(|wanted| wanted < stored) {
             at += 1;
         }
-        if external_ids.get(at).is_some_and(|wanted| *wanted == stored) {
-            match rows::from_binary(LINKS, row) {
-                Ok(link) => {
-                    if let Some(slot) = found.get_mut(at) {
-                        *slot = Some(link);
+        if wanted(at) == Some(stored) {
+            match head(row) {
+                Ok(head) => {
+                    while wanted(at) == Some(stored) {
+                        found.get_mut(at).into_iter().for_each(|slot| *slot = Some(head));
+                        at += 1;
                     }
                 }
                 Err(error) => failed = Some(error),
             }
-            at += 1;
         }
         walked += 1;
-        if failed.is_some() || walked >= walk_max {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        let done = failed.is_some() || walked >= walk_max || at >= external_ids.len();
+        if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     if let Some(error) = failed {
         return Err(error);
     }
     if walked >= walk_max {
         for (id, slot) in external_ids.iter().zip(&mut found).skip(at) {
-            *slot = get(read, org, connection, entity, id)?;
+            *slot = get(read, org, connection, entity, id)?.map(|link| link.head());
         }
     }
     Ok(found)
@@ -192,14 +221,14 @@ pub fn scan(
     org: OrgNo,
     connection: ConnectionId,
     entity: EntityNo,
-    visit: &mut dyn FnMut(&str, Link) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(&str, Head) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let prefix = prefix(org, connection, entity);
     let mut failed = None;
     super::file::scan_prefix(read, LINKS, &prefix, &mut |key, row| {
         let id = Parts(key.get(prefix.len()..).unwrap_or_default()).text();
-        match (id, rows::from_binary(LINKS, row)) {
-            (Some(id), Ok(link)) => visit(id, link),
+        match (id, head(row)) {
+            (Some(id), Ok(head)) => visit(id, head),
             (_, result) => {
                 failed = Some(result.err().unwrap_or_else(|| rows::corrupt(LINKS, &"bad key")));
                 ControlFlow::Break(())
@@ -207,6 +236,37 @@ pub fn scan(
         }
     })?;
     failed.map_or(Ok(()), Err)
+}
+
+/// A link's row begins with its head; the rest is not looked at.
+fn head(row: &[u8]) -> Result<Head, Error> {
+    let (head, _) = postcard::take_from_bytes(rows::body(LINKS, row)?)
+        .map_err(|error| rows::corrupt(LINKS, &error))?;
+    Ok(head)
+}
+
+/// Whether another live connection of the organization still lists the record as active: then its absence here says
+/// nothing about the record.
+pub fn listed_elsewhere(
+    read: &dyn Read,
+    org: OrgNo,
+    record: &Record,
+    own: ConnectionId,
+) -> Result<bool, Error> {
+    for other in record.links.iter().filter(|link| link.connection != own) {
+        let id = other.external_id.as_str();
+        let link = get(read, org, other.connection, record.id.entity(), id)?;
+        let lists = link.is_some_and(|link| {
+            link.record == record.id.0
+                && link.present
+                && link.remote_status != Some(RecordStatus::Inactive)
+        });
+        let connection = directory::connection(read, org, other.connection)?;
+        if lists && connection.is_some_and(|connection| connection.disconnected_at.is_none()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Before a record's fields change: every link but `own` whose base was the record's value keeps it as an override.

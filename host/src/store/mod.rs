@@ -1,30 +1,49 @@
 //! All durable state, on redb, in one data directory. The only code that names redb.
 //!
-//! `state.redb` is the truth, `staging.redb` scratch. One writer thread per file groups the writes that wait into one
+//! `state.redb` is the truth, `inbox.redb` holds deliveries that came in, `staging.redb` is scratch. One writer thread per file groups the writes that wait into one
 //! commit. Reads see one snapshot. What a row means is decided by the modules above; this one keeps rows, indexes and
 //! counters in step. Any storage error ends the process: what a disk did after a failed write is anybody's guess.
 
+mod draft;
 mod file;
 mod keys;
-mod rows;
 mod tables;
 mod writer;
 
+pub mod accounts;
+pub mod audit;
+pub mod batch;
+pub mod bodies;
+pub mod channels;
 pub mod conflicts;
+pub mod consistency;
 pub mod counts;
+pub mod decisions;
 pub mod directory;
 pub mod failures;
 pub mod feed;
+pub mod grants;
+pub mod health;
+pub mod hook_outcomes;
+pub mod hooks;
+pub mod idempotency;
 pub mod identity;
 pub mod jobs;
 pub mod links;
+pub mod lookup;
 pub mod meta;
 pub mod names;
+pub mod notices;
 pub mod records;
+pub mod retention;
+pub mod rows;
+pub mod run_index;
 pub mod runs;
+pub mod schedules;
+pub mod secrets;
 pub mod staging;
 
-pub use file::{OnFatal, Read, Snapshot, Txn};
+pub use file::{OnFatal, OpenFile, Read, Snapshot, Txn};
 
 use crate::model::ids::EntityNo;
 use file::File;
@@ -51,6 +70,8 @@ pub enum Error {
     Storage(String),
     #[error("a row of table {table} cannot be read: {reason}")]
     Corrupt { table: String, reason: String },
+    #[error("another worker has taken this run over")]
+    Overtaken,
     #[error("the store was closed")]
     Closed,
 }
@@ -62,20 +83,25 @@ pub struct Options {
     pub cache_bytes_max: usize,
     /// Page cache of `staging.redb`.
     pub staging_cache_bytes_max: usize,
+    /// Page cache of `inbox.redb`.
+    pub inbox_cache_bytes_max: usize,
     /// Called on a storage error; does not return in production.
     pub on_fatal: OnFatal,
+    pub open_file: OpenFile,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
-            cache_bytes_max: 64 << 20,
+            cache_bytes_max: 128 << 20,
             staging_cache_bytes_max: 16 << 20,
+            inbox_cache_bytes_max: 16 << 20,
             on_fatal: Arc::new(|reason| {
                 tracing::error!(reason, "storage failure: the process ends");
                 // `EX_IOERR`: the supervisor restarts, and the restart recovers from the last commit.
                 std::process::exit(74)
             }),
+            open_file: Arc::new(|builder, path| builder.open(path)),
         }
     }
 }
@@ -85,6 +111,7 @@ impl Default for Options {
 pub struct Store {
     state: Arc<File>,
     staging: Arc<File>,
+    inbox: Arc<File>,
     shapes: Arc<Names>,
     entities: Arc<Names>,
     dir: Arc<PathBuf>,
@@ -128,14 +155,21 @@ impl Store {
             &dir.join("state.redb"),
             tables::STATE,
             options.cache_bytes_max,
-            &options.on_fatal,
+            options,
             Some(meta::migrate),
         )?;
         let staging = File::open(
             &dir.join("staging.redb"),
             tables::STAGING,
             options.staging_cache_bytes_max,
-            &options.on_fatal,
+            options,
+            None,
+        )?;
+        let inbox = File::open(
+            &dir.join("inbox.redb"),
+            tables::INBOX,
+            options.inbox_cache_bytes_max,
+            options,
             None,
         )?;
         let shapes = Arc::new(Names::load(&state.read()?, tables::SHAPES)?);
@@ -143,6 +177,7 @@ impl Store {
         Ok(Store {
             state: Arc::new(state),
             staging: Arc::new(staging),
+            inbox: Arc::new(inbox),
             shapes,
             entities,
             dir: Arc::new(dir.to_owned()),
@@ -153,9 +188,20 @@ impl Store {
         &self.dir
     }
 
+    /// Grows with every commit that changed a connector, a connection or a secret: what was read before it may be old.
+    pub fn directory_generation(&self) -> u64 {
+        self.state.directory_generation()
+    }
+
     /// A consistent view of the truth. Reads that scan belong on a blocking thread.
     pub fn read(&self) -> Result<Snapshot, Error> {
         self.state.read()
+    }
+
+    /// Changes after every commit of the truth: for whoever follows what is committed. A wake-up says that something was
+    /// written and not what, and several commits may be one wake-up.
+    pub fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.state.commits()
     }
 
     /// Runs `write` on the writer thread, together with other waiting writes, and answers after the commit is durable.
@@ -215,5 +261,9 @@ impl Store {
 
     pub(crate) fn staging_file(&self) -> &File {
         &self.staging
+    }
+
+    pub(crate) fn inbox_file(&self) -> &File {
+        &self.inbox
     }
 }

@@ -1,11 +1,12 @@
 //! Records and their timeline. Whoever changes a field here keeps the bases of the record's links as they were.
 
+use super::batch::Batch;
 use super::file::{Read, Txn};
 use super::keys::{Key, Parts};
 use super::names::Names;
 use super::tables::{HISTORY, RECORDS};
 use super::{Error, Store, counts, identity, links, meta, rows};
-use crate::model::ids::EntityNo;
+use crate::model::ids::{ConflictId, EntityNo};
 use crate::model::record::{FieldMeta, LinkRef, Shape};
 use crate::model::{ConnectionId, ModifiedBy, OrgNo, Record, RecordId, RecordStatus, RunId, Value};
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct NewRecord<'a> {
     pub values: &'a [u8],
     pub connection: ConnectionId,
     pub external_id: &'a str,
-    pub aliases: &'a [(String, String)],
+    pub aliases: &'a [(&'a str, &'a str)],
 }
 
 /// One change of a record: a row of its timeline, and its before-image.
@@ -60,6 +61,18 @@ pub struct HistoryEntry {
     pub fields: Vec<FieldHistory>,
     pub status_before: RecordStatus,
     pub status_after: RecordStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+}
+
+/// What a person did, where it was no plain edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// Took a run back.
+    Undo(RunId),
+    /// Decided an item of the conflict inbox.
+    Conflict(ConflictId),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +102,7 @@ pub struct Change {
     pub status: Option<RecordStatus>,
     pub at: i64,
     pub by: ModifiedBy,
+    pub cause: Option<Cause>,
     /// The connection whose link the caller writes itself; the bases of all others stay as they were.
     pub own_link: Option<ConnectionId>,
     /// A link that the record wins.
@@ -97,11 +111,9 @@ pub struct Change {
     pub aliases: Vec<(String, String)>,
 }
 
-/// Values as they are stored: what [`NewRecord`] takes and fingerprints are made of.
-pub fn encode_values(values: &[Value], into: &mut Vec<u8>) -> Result<(), Error> {
-    let taken = std::mem::take(into);
-    *into = postcard::to_extend(values, taken).map_err(|error| rows::corrupt(RECORDS, &error))?;
-    Ok(())
+/// Values as they are stored, of [`Value`]s or of cells: what [`NewRecord`] takes.
+pub fn encode_values<V: Serialize>(values: &[V], into: &mut Vec<u8>) -> Result<(), Error> {
+    rows::append(into, values)
 }
 
 pub fn decode_values(bytes: &[u8]) -> Result<Vec<Value>, Error> {
@@ -193,26 +205,34 @@ fn encode(shape: u32, record: &Record) -> Result<Vec<u8>, Error> {
     Ok(row)
 }
 
-/// Creates records in one sweep and answers their ids, which are in the order of `new`.
-pub fn create_all(
-    txn: &Txn,
+/// The number that the next new record of any entity gets.
+pub fn next_sequence(read: &dyn Read) -> Result<u64, Error> {
+    Ok(meta::last(read, "record")? + 1)
+}
+
+/// Takes the numbers that new records of this transaction were given, from [`next_sequence`] on.
+pub fn reserve(txn: &Txn, count: u64) -> Result<(), Error> {
+    if count > 0 {
+        meta::reserve(txn, "record", count)?;
+    }
+    Ok(())
+}
+
+/// Makes the row of a new record; ids must ascend.
+pub fn add_new(
+    batch: &mut Batch,
     org: OrgNo,
-    entity: EntityNo,
+    id: RecordId,
     shape: u32,
-    new: &[NewRecord<'_>],
+    new: &NewRecord<'_>,
     at: i64,
     run: RunId,
-) -> Result<Vec<RecordId>, Error> {
-    let count = u64::try_from(new.len()).unwrap_or(u64::MAX);
-    let first = meta::reserve(txn, "record", count)?;
-    let ids: Vec<RecordId> =
-        (first..first + count).map(|sequence| RecordId::new(entity, sequence)).collect();
-    let mut rows = Vec::with_capacity(new.len());
-    for (id, record) in ids.iter().zip(new) {
-        rows.push((Key::org(org).u64(id.0), encode_new(shape, record, at, run)?));
-    }
-    txn.put_sorted(RECORDS, rows.iter().map(|(key, row)| (key.bytes(), row.as_slice())))?;
-    Ok(ids)
+) -> Result<(), Error> {
+    batch.push(&Key::org(org).u64(id.0), |row| encode_new(row, shape, new, at, run))
+}
+
+pub fn put_new(txn: &Txn, batch: &Batch) -> Result<(), Error> {
+    txn.put_sorted(RECORDS, batch.rows())
 }
 
 /// [`Head`] of a new record, borrowed: the same bytes without a copy of each text.
@@ -224,11 +244,17 @@ struct NewHead<'a> {
     created: MetaRow,
     field_meta: &'a [(u16, MetaRow)],
     links: &'a [(u32, &'a str)],
-    aliases: &'a [(String, String)],
+    aliases: &'a [(&'a str, &'a str)],
     synced_at: Option<i64>,
 }
 
-fn encode_new(shape: u32, new: &NewRecord<'_>, at: i64, run: RunId) -> Result<Vec<u8>, Error> {
+fn encode_new(
+    row: &mut Vec<u8>,
+    shape: u32,
+    new: &NewRecord<'_>,
+    at: i64,
+    run: RunId,
+) -> Result<(), Error> {
     let head = NewHead {
         status: new.status,
         version: 1,
@@ -239,9 +265,9 @@ fn encode_new(shape: u32, new: &NewRecord<'_>, at: i64, run: RunId) -> Result<Ve
         aliases: new.aliases,
         synced_at: Some(at),
     };
-    let mut row = rows::to_binary(&head)?;
+    rows::append_binary(row, &head)?;
     row.extend_from_slice(new.values);
-    Ok(row)
+    Ok(())
 }
 
 /// Writes a record as it is, without looking at what was there.
@@ -319,6 +345,7 @@ pub fn apply(
         fields,
         status_before: before.status,
         status_after: record.status,
+        cause: change.cause,
     };
     let key = Key::org(org).u64(record.id.0).u64(record.version);
     txn.put(HISTORY, key.bytes(), &rows::to_json(&entry)?)?;
@@ -338,6 +365,28 @@ pub fn history(read: &dyn Read, org: OrgNo, id: RecordId) -> Result<Vec<HistoryE
         if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     failed.map_or(Ok(entries), Err)
+}
+
+/// Visits a record's timeline from the newest entry to the oldest, below a version where there is one.
+pub fn scan_history(
+    read: &dyn Read,
+    org: OrgNo,
+    id: RecordId,
+    before: Option<u64>,
+    visit: &mut dyn FnMut(HistoryEntry) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let prefix = Key::org(org).u64(id.0);
+    let upper = prefix.clone().u64(before.unwrap_or(u64::MAX));
+    let bounds = (Bound::Included(prefix.bytes()), Bound::Excluded(upper.bytes()));
+    let mut failed = None;
+    read.scan_rows(HISTORY, bounds, true, &mut |_, row| match rows::from_json(HISTORY, row) {
+        Ok(entry) => visit(entry),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
 }
 
 /// One entry of the timeline by the version that it made.

@@ -10,11 +10,69 @@ use serde::de::DeserializeOwned;
 const FORMAT: u8 = 1;
 
 pub(crate) fn to_binary<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    postcard::to_extend(value, vec![FORMAT]).map_err(|error| Error::Storage(error.to_string()))
+    let mut row = Vec::with_capacity(64);
+    append_binary(&mut row, value)?;
+    Ok(row)
+}
+
+/// Appends the row of a value.
+pub(crate) fn append_binary<T: Serialize>(row: &mut Vec<u8>, value: &T) -> Result<(), Error> {
+    row.push(FORMAT);
+    append(row, value)
+}
+
+/// About what a row of JSON takes.
+const JSON_BYTES: usize = 512;
+
+/// A row with nothing in it yet.
+pub(crate) fn begin() -> Vec<u8> {
+    vec![FORMAT]
+}
+
+/// Appends a value to a row that is begun.
+pub(crate) fn append<T: Serialize + ?Sized>(row: &mut Vec<u8>, value: &T) -> Result<(), Error> {
+    let written = postcard::to_io(value, row);
+    written.map(drop).map_err(|error| Error::Storage(error.to_string()))
+}
+
+/// The values of a list, encoded as they come.
+#[derive(Default)]
+pub struct Encoded {
+    count: usize,
+    bytes: Vec<u8>,
+}
+
+impl Encoded {
+    pub(crate) fn push<T: Serialize>(&mut self, value: &T) -> Result<(), Error> {
+        self.count += 1;
+        append(&mut self.bytes, value)
+    }
+
+    pub(crate) fn extend(&mut self, more: &Encoded) {
+        self.count += more.count;
+        self.bytes.extend_from_slice(&more.bytes);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.count = 0;
+        self.bytes.clear();
+    }
+
+    /// Appends what the list as a whole would be encoded to.
+    pub(crate) fn append_to(&self, row: &mut Vec<u8>) -> Result<(), Error> {
+        append(row, &self.count)?;
+        row.extend_from_slice(&self.bytes);
+        Ok(())
+    }
 }
 
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![FORMAT];
+    let mut bytes = Vec::with_capacity(JSON_BYTES);
+    bytes.push(FORMAT);
     serde_json::to_writer(&mut bytes, value).map_err(|error| Error::Storage(error.to_string()))?;
     Ok(bytes)
 }

@@ -3,12 +3,10 @@
 use super::file::{Read, Txn, scan_prefix};
 use super::keys::{Key, Parts};
 use super::records::ChangeKind;
-use super::tables::{
-    PLANS, RUN_CONFLICTS, RUN_LOGS, RUN_RECORDS, RUN_REQUESTS, RUNS, RUNS_BY_ORGANIZATION,
-    SYNC_KEYS, Table,
-};
-use super::{Error, meta, rows};
-use crate::model::ids::JobId;
+use super::rows::Encoded;
+use super::run_index::{self, Facets};
+use super::tables::{PLANS, RUN_CONFLICTS, RUN_LOGS, RUN_RECORDS, RUN_REQUESTS, RUNS, Table};
+use super::{Error, meta, retention, rows};
 use crate::model::run::Run;
 use crate::model::{OrgNo, RecordId, RunId, Value};
 use serde::de::DeserializeOwned;
@@ -30,6 +28,16 @@ pub struct ConflictLine {
     pub resolved: Option<Value>,
     pub strategy: String,
     pub note: String,
+}
+
+/// [`RecordOutcome`] of a new record, borrowed: the same bytes without a copy of each text.
+#[derive(Serialize)]
+pub struct CreatedOutcome<'a> {
+    pub record: u64,
+    pub external_id: &'a str,
+    pub outcome: Outcome,
+    pub version: u64,
+    pub note: Option<&'a str>,
 }
 
 /// What became of one record in a run; unchanged records have none.
@@ -78,58 +86,31 @@ pub fn get(read: &dyn Read, id: RunId) -> Result<Option<Run>, Error> {
     row.map(|row| rows::from_json(RUNS, &row)).transpose()
 }
 
+/// Writes a run, keeps its place in the indexes, and enters it among what ages once it is over.
 pub fn put(txn: &Txn, org: OrgNo, run: &Run) -> Result<(), Error> {
     txn.put(RUNS, Key::new().u64(run.id.0).bytes(), &rows::to_json(run)?)?;
-    txn.put(RUNS_BY_ORGANIZATION, Key::org(org).u64(run.id.0).bytes(), &[])
+    run_index::note(txn, org, run)?;
+    retention::note_run(txn, org, run)
 }
 
-/// What a request with an idempotency key became.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Idempotent {
-    /// Of the request: the same key with another one is a mistake.
-    pub fingerprint: String,
-    pub run: RunId,
-    pub job: JobId,
-    pub at: i64,
-}
-
-pub fn idempotent(read: &dyn Read, org: OrgNo, key: &str) -> Result<Option<Idempotent>, Error> {
-    let row = read.get_row(SYNC_KEYS, Key::org(org).text(key).bytes())?;
-    row.map(|row| rows::from_json(SYNC_KEYS, &row)).transpose()
-}
-
-pub fn put_idempotent(txn: &Txn, org: OrgNo, key: &str, seen: &Idempotent) -> Result<(), Error> {
-    txn.put(SYNC_KEYS, Key::org(org).text(key).bytes(), &rows::to_json(seen)?)
-}
-
-/// Runs from the newest to the oldest, below `before`, of one organization or of all, until `visit` breaks.
+/// The wanted runs from the newest to the oldest, below `before`, until `visit` breaks. It is also shown up to where it
+/// was looked for in vain; see [`run_index::scan`].
 pub fn scan_newest(
     read: &dyn Read,
-    org: Option<OrgNo>,
+    facets: &Facets,
     before: Option<RunId>,
-    visit: &mut dyn FnMut(Run) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(RunId, Option<Run>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let (table, prefix) = match org {
-        Some(org) => (RUNS_BY_ORGANIZATION, Key::org(org)),
-        None => (RUNS, Key::new()),
-    };
-    let upper = prefix.clone().u64(before.map_or(u64::MAX, |run| run.0));
-    let bounds = (Bound::Included(prefix.bytes()), Bound::Excluded(upper.bytes()));
     let mut failed = None;
-    read.scan_rows(table, bounds, true, &mut |key, row| {
-        let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u64().map(RunId);
-        let run = match org {
-            None => rows::from_json(RUNS, row).map(Some),
-            Some(_) => get(read, id.unwrap_or_default()),
-        };
-        match run {
-            Ok(Some(run)) => visit(run),
-            Ok(None) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
+    run_index::scan(read, facets, before, &mut |id, wanted| match if wanted {
+        get(read, id)
+    } else {
+        Ok(None)
+    } {
+        Ok(run) => visit(id, run),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
         }
     })?;
     failed.map_or(Ok(()), Err)
@@ -183,18 +164,23 @@ pub fn conflicts(
     list(read, RUN_CONFLICTS, run, from, limit)
 }
 
-/// One chunk of outcomes, under the page that they came from.
+/// One chunk of outcomes, under the page that they came from: those of new records, which are encoded already, then the
+/// others.
 pub fn put_outcomes(
     txn: &Txn,
     run: RunId,
     page: u32,
-    outcomes: &[RecordOutcome],
+    mut created: Encoded,
+    others: &[RecordOutcome],
 ) -> Result<(), Error> {
-    if outcomes.is_empty() {
+    others.iter().try_for_each(|outcome| created.push(outcome))?;
+    if created.len() == 0 {
         return Ok(());
     }
     let key = Key::new().u64(run.0).u32(page);
-    txn.put(RUN_RECORDS, key.bytes(), &rows::to_binary(&outcomes)?)
+    let mut row = rows::begin();
+    created.append_to(&mut row)?;
+    txn.put(RUN_RECORDS, key.bytes(), &row)
 }
 
 /// Visits the chunks of outcomes of a run, from page `from` on.
@@ -222,14 +208,24 @@ pub fn scan_outcomes(
     failed.map_or(Ok(()), Err)
 }
 
-/// Appends to the run's request list or log; the value is the row's JSON.
-pub fn append_requests(
-    txn: &Txn,
-    run: RunId,
-    from: u32,
-    lines: &[serde_json::Value],
-) -> Result<(), Error> {
-    lines.iter().zip(from..).try_for_each(|(line, at)| add(txn, RUN_REQUESTS, run, at, line))
+/// Appends to the run's request list, behind what earlier attempts left; the value is the row's JSON.
+pub fn append_requests(txn: &Txn, run: RunId, lines: &[serde_json::Value]) -> Result<(), Error> {
+    append(txn, RUN_REQUESTS, run, lines)
+}
+
+fn append(txn: &Txn, table: Table, run: RunId, lines: &[serde_json::Value]) -> Result<(), Error> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let (prefix, mut from) = (Key::new().u64(run.0), 0);
+    let end = prefix.prefix_end();
+    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    txn.scan_rows(table, (Bound::Included(prefix.bytes()), upper), true, &mut |key, _| {
+        let last = Parts(key.get(8..).unwrap_or_default()).u32();
+        from = last.map_or(0, |last| last.saturating_add(1));
+        ControlFlow::Break(())
+    })?;
+    lines.iter().zip(from..).try_for_each(|(line, at)| add(txn, table, run, at, line))
 }
 
 pub fn requests(
@@ -241,13 +237,9 @@ pub fn requests(
     list(read, RUN_REQUESTS, run, from, limit)
 }
 
-pub fn append_logs(
-    txn: &Txn,
-    run: RunId,
-    from: u32,
-    lines: &[serde_json::Value],
-) -> Result<(), Error> {
-    lines.iter().zip(from..).try_for_each(|(line, at)| add(txn, RUN_LOGS, run, at, line))
+/// Appends to the run's log in the same way.
+pub fn append_logs(txn: &Txn, run: RunId, lines: &[serde_json::Value]) -> Result<(), Error> {
+    append(txn, RUN_LOGS, run, lines)
 }
 
 pub fn logs(

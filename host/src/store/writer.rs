@@ -4,10 +4,12 @@
 
 use super::Error;
 use super::file::{OnFatal, Txn, fatal};
-use redb::Database;
+use crate::crash_point::{Bug, planted};
+use redb::{Database, Durability};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How many short writes may share one commit.
 const GROUP_MAX: usize = 512;
@@ -40,9 +42,12 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        if let Some(result) = self.result {
+        let Call { write, result, reply } = *self;
+        // What it holds goes while its caller still holds the store: the last to let go of a store waits for this thread.
+        drop(write);
+        if let Some(result) = result {
             // A caller that went away needs no answer.
-            let _ = self.reply.send(result);
+            let _ = reply.send(result);
         }
     }
 }
@@ -60,8 +65,18 @@ struct Shared {
     wake: Condvar,
 }
 
+/// What others hear of commits.
+#[derive(Default)]
+struct Told {
+    /// How many there were; whoever follows what is committed waits for the next one.
+    commits: watch::Sender<u64>,
+    /// How many of them changed the directory.
+    directory: AtomicU64,
+}
+
 pub(crate) struct Writer {
     shared: Arc<Shared>,
+    told: Arc<Told>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -69,16 +84,27 @@ impl Writer {
     pub(crate) fn start(database: Arc<Database>, on_fatal: OnFatal) -> Writer {
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
+        let told = Arc::new(Told::default());
+        let tell = Arc::clone(&told);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
                 while let Some(group) = next_group(&seen) {
-                    commit_group(&database, &on_fatal, group);
+                    commit_group(&database, &on_fatal, &tell, group);
                 }
             })
             .map_err(|error| tracing::error!(%error, "cannot start the writer thread"))
             .ok();
-        Writer { shared, thread }
+        Writer { shared, told, thread }
+    }
+
+    pub(crate) fn commits(&self) -> watch::Receiver<u64> {
+        self.told.commits.subscribe()
+    }
+
+    /// How many commits changed the directory.
+    pub(crate) fn directory_generation(&self) -> u64 {
+        self.told.directory.load(Ordering::Acquire)
     }
 
     /// Queues a write; the receiver errs if the writer has stopped.
@@ -105,7 +131,11 @@ impl Drop for Writer {
     fn drop(&mut self) {
         lock(&self.shared).closed = true;
         self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
+        // The caller of the last write may be gone, so that the write itself held the store, and this is its thread.
+        let other = |thread: &std::thread::JoinHandle<()>| {
+            thread.thread().id() != std::thread::current().id()
+        };
+        if let Some(thread) = self.thread.take().filter(other) {
             let _ = thread.join();
         }
     }
@@ -135,24 +165,45 @@ fn next_group(shared: &Shared) -> Option<Vec<Box<dyn Job>>> {
 
 /// Runs the group in one transaction. A write that fails after it changed something spoils the transaction: it leaves
 /// the group with its error, and the others run again in a fresh one.
-fn commit_group(database: &Database, on_fatal: &OnFatal, mut group: Vec<Box<dyn Job>>) {
+fn commit_group(
+    database: &Database,
+    on_fatal: &OnFatal,
+    told: &Told,
+    mut group: Vec<Box<dyn Job>>,
+) {
     while !group.is_empty() {
-        let txn = match database.begin_write() {
-            Ok(txn) => Txn::new(txn, Arc::clone(on_fatal)),
+        let mut inner = match database.begin_write() {
+            Ok(inner) => inner,
             Err(error) => {
                 // Dropping the group tells its callers that the store is closed.
                 let _: Error = fatal(on_fatal, &error);
                 return;
             }
         };
-        let Some(spoiled) = run_group(&txn, &mut group) else {
-            match txn.inner.commit() {
-                Ok(()) => group.into_iter().for_each(Job::answer),
+        if planted(Bug::SkipFsync) {
+            let _ = inner.set_durability(Durability::None);
+        }
+        let (spoiled, changes_directory) = {
+            let txn = Txn::new(&inner, Arc::clone(on_fatal));
+            (run_group(&txn, &mut group), txn.changes_directory())
+        };
+        let Some(spoiled) = spoiled else {
+            if planted(Bug::AckBeforeCommit) {
+                group.drain(..).for_each(Job::answer);
+            }
+            match inner.commit() {
+                Ok(()) => {
+                    // Before the answers: who hears of a change finds it in force.
+                    told.directory.fetch_add(u64::from(changes_directory), Ordering::AcqRel);
+                    // Likewise: who follows commits is awake before who made this one goes on, and perhaps rests.
+                    told.commits.send_modify(|count| *count += 1);
+                    group.into_iter().for_each(Job::answer);
+                }
                 Err(error) => drop(fatal(on_fatal, &error)),
             }
             return;
         };
-        if let Err(error) = txn.inner.abort() {
+        if let Err(error) = inner.abort() {
             let _: Error = fatal(on_fatal, &error);
             return;
         }
@@ -169,4 +220,36 @@ fn run_group(txn: &Txn, group: &mut [Box<dyn Job>]) -> Option<usize> {
         }
     }
     None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::Error;
+
+    /// A caller that went away leaves its write behind, and with it what the write holds: perhaps the store itself.
+    #[test]
+    fn a_write_may_be_the_last_to_hold_its_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Arc::new(Database::create(dir.path().join("a.redb")).unwrap());
+        let writer = Arc::new(Writer::start(database, Arc::new(|_| ())));
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let wait = move |_: &Txn| gate.recv().map_err(|_| Error::Closed);
+        let first = writer.submit(wait, false);
+        let held = Arc::clone(&writer);
+        let left = writer.submit(
+            move |_: &Txn| {
+                let _held = &held;
+                Ok::<(), Error>(())
+            },
+            false,
+        );
+        let behind = writer.submit(|_: &Txn| Ok::<u8, Error>(7), false);
+        drop(left);
+        drop(writer);
+        open.send(()).unwrap();
+        first.blocking_recv().unwrap().unwrap();
+        assert_eq!(behind.blocking_recv().unwrap().unwrap(), 7);
+    }
 }

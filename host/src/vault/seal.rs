@@ -1,12 +1,12 @@
 //! Sealing of single values. Owns the byte layout and what a sealed value is bound to.
 //!
 //! Each value has its own random 256-bit data key; the value is sealed under the data key, the data key under the
-//! master key, both with AES-256-GCM and a random 96-bit nonce. Layout of format version 1:
+//! wrapping key, both with AES-256-GCM and a random 96-bit nonce. Layout of format version 1:
 //!
 //! ```text
 //! offset  length  content
 //!      0       1  format version, 1
-//!      1       8  id of the master key that wraps the data key
+//!      1       8  id of the wrapping key
 //!      9      12  nonce of the wrapping
 //!     21      48  the data key, wrapped, with its 16-byte tag
 //!     69      12  nonce of the value
@@ -15,12 +15,15 @@
 //!
 //! The wrapping is bound to purpose, version, key id, table, organization, row and field; the value to the same
 //! without the key id. A value that is moved to another row, organization or field therefore does not open, and a
-//! change of the master key rewrites the wrapping alone.
+//! change of the wrapping key rewrites the wrapping alone.
 
-use super::{Error, MasterKey, Secret, random};
-use crate::vault::KeyId;
+use super::key::{Key, Kind};
+use super::{Error, KeyId, Secret, random};
+use crate::model::Place;
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const VERSION: u8 = 1;
@@ -31,50 +34,38 @@ const VALUE_NONCE_AT: usize = 69;
 const VALUE_AT: usize = 81;
 const TAG_BYTES: usize = 16;
 
-/// Sealed under every master key at `init`, so that a wrong key is noticed before anything is read with it.
+/// Sealed under every wrapping key before its first use, so that a wrong key is noticed before anything is read with it.
 const CHECK_TEXT: &[u8] = b"syncline key check";
 const CHECK_PLACE: Place<'static> =
     Place { table: "vault", organization: None, row: "key-check", field: "check" };
 
-/// Where a sealed value lives. It opens there and nowhere else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
-    pub table: &'a str,
-    /// `None` for what belongs to the whole installation, such as a connector's own credentials.
-    pub organization: Option<&'a str>,
-    pub row: &'a str,
-    pub field: &'a str,
+/// The associated data: every part with its length before it, so that no two places encode alike.
+fn bind(place: Place<'_>, purpose: &str, key_id: Option<KeyId>) -> Vec<u8> {
+    let key_id = key_id.map(|id| id.0);
+    let parts: [Option<&[u8]>; 6] = [
+        Some(purpose.as_bytes()),
+        key_id.as_ref().map(|id| id.as_slice()),
+        Some(place.table.as_bytes()),
+        place.organization.map(str::as_bytes),
+        Some(place.row.as_bytes()),
+        Some(place.field.as_bytes()),
+    ];
+    let mut bound = vec![VERSION];
+    for part in parts {
+        bound.push(u8::from(part.is_some()));
+        let part = part.unwrap_or_default();
+        bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bound.extend_from_slice(part);
+    }
+    bound
 }
 
-impl Place<'_> {
-    /// The associated data: every part with its length before it, so that no two places encode alike.
-    fn bind(&self, purpose: &str, key_id: Option<KeyId>) -> Vec<u8> {
-        let key_id = key_id.map(|id| id.0);
-        let parts: [Option<&[u8]>; 6] = [
-            Some(purpose.as_bytes()),
-            key_id.as_ref().map(|id| id.as_slice()),
-            Some(self.table.as_bytes()),
-            self.organization.map(str::as_bytes),
-            Some(self.row.as_bytes()),
-            Some(self.field.as_bytes()),
-        ];
-        let mut bound = vec![VERSION];
-        for part in parts {
-            bound.push(u8::from(part.is_some()));
-            let part = part.unwrap_or_default();
-            bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bound.extend_from_slice(part);
-        }
-        bound
-    }
+fn bind_wrapping(place: Place<'_>, key_id: KeyId) -> Vec<u8> {
+    bind(place, "data key", Some(key_id))
+}
 
-    fn bind_wrapping(&self, key_id: KeyId) -> Vec<u8> {
-        self.bind("data key", Some(key_id))
-    }
-
-    fn bind_value(&self) -> Vec<u8> {
-        self.bind("value", None)
-    }
+fn bind_value(place: Place<'_>) -> Vec<u8> {
+    bind(place, "value", None)
 }
 
 /// The parts of a sealed value, by the layout above.
@@ -106,12 +97,33 @@ impl Parts<'_> {
     }
 }
 
-impl MasterKey {
+/// Which wrapping key a sealed value needs.
+pub(super) fn key_of(sealed: &[u8]) -> Result<KeyId, Error> {
+    Parts::read(sealed).map(|parts| parts.key_id)
+}
+
+/// The key that wraps the data key of every sealed value: it takes both a master key and a shred key.
+pub(super) struct WrappingKey(Key);
+
+impl WrappingKey {
+    pub(super) fn of(master: &Key, shred: &Key) -> Result<WrappingKey, Error> {
+        // Any length of key is taken; the error of the interface cannot happen.
+        let mut mac = Hmac::<Sha256>::new_from_slice(master.bytes()).map_err(|_| Error::Damaged)?;
+        mac.update(b"syncline wrapping key");
+        mac.update(shred.bytes());
+        let bytes = Zeroizing::new(mac.finalize().into_bytes().into());
+        Ok(WrappingKey(Key::from_bytes(Kind::Wrapping, bytes)))
+    }
+
+    pub(super) fn id(&self) -> KeyId {
+        self.0.id()
+    }
+
     /// Seals `plaintext` for `place`. The same value sealed twice differs in every byte that is not layout.
-    pub fn seal(&self, place: Place<'_>, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(super) fn seal(&self, place: Place<'_>, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let data_key = Zeroizing::new(random::<32>()?);
         let value_nonce = random::<12>()?;
-        let value = encrypt(&data_key, value_nonce, plaintext, &place.bind_value())?;
+        let value = encrypt(&data_key, value_nonce, plaintext, &bind_value(place))?;
         let mut sealed = self.wrap(place, &data_key)?;
         sealed.reserve_exact(value_nonce.len() + value.len());
         sealed.extend_from_slice(&value_nonce);
@@ -120,16 +132,16 @@ impl MasterKey {
     }
 
     /// Opens what was sealed for the same place under this key.
-    pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Secret<Vec<u8>>, Error> {
+    pub(super) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Secret<Vec<u8>>, Error> {
         let parts = Parts::read(sealed)?;
         let data_key = self.unwrap(place, &parts)?;
-        decrypt(&data_key, parts.value_nonce, parts.value, &place.bind_value())
+        decrypt(&data_key, parts.value_nonce, parts.value, &bind_value(place))
     }
 
     /// The same sealed value under `next` instead of this key. The value itself is neither opened nor rewritten.
-    pub fn rewrap(
+    pub(super) fn rewrap(
         &self,
-        next: &MasterKey,
+        next: &WrappingKey,
         place: Place<'_>,
         sealed: &[u8],
     ) -> Result<Vec<u8>, Error> {
@@ -140,13 +152,13 @@ impl MasterKey {
         Ok(rewrapped)
     }
 
-    /// A value to store beside the sealed data, for [`MasterKey::verify_check`].
-    pub fn key_check(&self) -> Result<Vec<u8>, Error> {
+    /// A value to store beside the sealed data, for [`WrappingKey::verify_check`].
+    pub(super) fn key_check(&self) -> Result<Vec<u8>, Error> {
         self.seal(CHECK_PLACE, CHECK_TEXT)
     }
 
     /// Whether this is the key that the stored check value was made with; called at start, before anything else.
-    pub fn verify_check(&self, stored: &[u8]) -> Result<(), Error> {
+    pub(super) fn verify_check(&self, stored: &[u8]) -> Result<(), Error> {
         let opened = self.open(CHECK_PLACE, stored)?;
         if opened.expose() == CHECK_TEXT { Ok(()) } else { Err(Error::Damaged) }
     }
@@ -154,7 +166,7 @@ impl MasterKey {
     /// The front of a sealed value: version, key id, wrapped data key.
     fn wrap(&self, place: Place<'_>, data_key: &[u8; 32]) -> Result<Vec<u8>, Error> {
         let nonce = random::<12>()?;
-        let wrapped = encrypt(self.bytes(), nonce, data_key, &place.bind_wrapping(self.id()))?;
+        let wrapped = encrypt(self.0.bytes(), nonce, data_key, &bind_wrapping(place, self.id()))?;
         let mut front = Vec::with_capacity(VALUE_NONCE_AT);
         front.push(VERSION);
         front.extend_from_slice(&self.id().0);
@@ -165,10 +177,10 @@ impl MasterKey {
 
     fn unwrap(&self, place: Place<'_>, parts: &Parts<'_>) -> Result<Zeroizing<[u8; 32]>, Error> {
         if parts.key_id != self.id() {
-            return Err(Error::WrongKey { sealed_with: parts.key_id, in_use: self.id() });
+            return Err(Error::UnknownKey(parts.key_id));
         }
-        let bound = place.bind_wrapping(self.id());
-        let opened = decrypt(self.bytes(), parts.wrap_nonce, parts.wrapped, &bound)?;
+        let bound = bind_wrapping(place, self.id());
+        let opened = decrypt(self.0.bytes(), parts.wrap_nonce, parts.wrapped, &bound)?;
         Ok(Zeroizing::new(array(opened.expose(), 0)?))
     }
 }
@@ -202,8 +214,9 @@ mod tests {
     const PLACE: Place<'static> =
         Place { table: "connections", organization: Some("org_1"), row: "conn_7", field: "apiKey" };
 
-    fn key() -> MasterKey {
-        MasterKey::generate().unwrap()
+    fn key() -> WrappingKey {
+        let half = |kind| Key::generate(kind).unwrap();
+        WrappingKey::of(&half(Kind::Master), &half(Kind::Shred)).unwrap()
     }
 
     #[test]
@@ -297,13 +310,23 @@ mod tests {
         let check = right.key_check().unwrap();
         right.verify_check(&check).unwrap();
         let error = wrong.verify_check(&check).unwrap_err();
-        assert!(matches!(error, Error::WrongKey { .. }));
-        let text = error.to_string();
-        assert!(text.contains(&right.id().to_string()) && text.contains(&wrong.id().to_string()));
+        assert!(matches!(error, Error::UnknownKey(id) if id == right.id()));
         // Even with the key id rewritten, the wrapping holds.
         let mut forged = check;
         forged[KEY_ID_AT..WRAP_NONCE_AT].copy_from_slice(&wrong.id().0);
         assert!(matches!(wrong.verify_check(&forged), Err(Error::Damaged)));
+    }
+
+    #[test]
+    fn a_wrapping_key_takes_both_halves() {
+        let halves = |kind| [Key::generate(kind).unwrap(), Key::generate(kind).unwrap()];
+        let (masters, shreds) = (halves(Kind::Master), halves(Kind::Shred));
+        let of = |m: usize, s: usize| WrappingKey::of(&masters[m], &shreds[s]).unwrap();
+        let sealed = of(0, 0).seal(PLACE, b"canary").unwrap();
+        assert_eq!(of(0, 0).open(PLACE, &sealed).unwrap().expose(), b"canary");
+        for (m, s) in [(0, 1), (1, 0), (1, 1)] {
+            assert!(of(m, s).open(PLACE, &sealed).is_err(), "master {m}, shred {s}");
+        }
     }
 
     #[test]
@@ -320,7 +343,7 @@ mod tests {
         let moved = old.rewrap(&next, PLACE, &sealed).unwrap();
         assert_eq!(next.open(PLACE, &moved).unwrap().expose(), b"canary");
         assert_eq!(moved[VALUE_NONCE_AT..], sealed[VALUE_NONCE_AT..]);
-        assert!(matches!(old.open(PLACE, &moved), Err(Error::WrongKey { .. })));
+        assert!(matches!(old.open(PLACE, &moved), Err(Error::UnknownKey(_))));
         assert_eq!(old.open(PLACE, &sealed).unwrap().expose(), b"canary");
         assert!(old.rewrap(&next, Place { row: "conn_8", ..PLACE }, &sealed).is_err());
     }

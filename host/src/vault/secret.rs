@@ -66,6 +66,17 @@ mod tests {
         assert!(!shown.contains("canary"));
     }
 
+    /// An `expect` on an error that holds a secret prints that error.
+    #[test]
+    fn a_panic_shows_nothing_of_it() {
+        let log_in =
+            |name| Err::<(), Holder>(Holder { name, password: Secret::new("canary-7f3a".into()) });
+        let panicked = std::panic::catch_unwind(|| log_in("club").expect("the login works"));
+        let said = panicked.unwrap_err().downcast::<String>().unwrap();
+        assert!(said.contains("club") && said.contains("[redacted]"), "{said}");
+        assert!(!said.contains("canary"), "{said}");
+    }
+
     /// Does not compile once `Secret` implements one of these traits: the method would then be ambiguous.
     #[test]
     fn cannot_be_displayed_serialized_or_cloned() {

@@ -1,11 +1,11 @@
 //! One cheap authenticated call that proves a connector's settings and credentials.
 
-use super::setup::{self, Parties, RequestLog};
-use super::{Deps, Failure};
+use super::requests::RequestLog;
+use super::setup::{self, Parties};
+use super::{Deps, Failure, outbound};
 use crate::clock;
 use crate::model::OrgNo;
 use crate::model::directory::{Connection, Connector, Organization};
-use crate::model::remote::GuestError;
 use crate::plugin;
 use crate::plugin::ConnectorSession;
 use std::time::Instant;
@@ -40,14 +40,15 @@ async fn call(
     let parties = Parties { organization, connection, connector };
     let log = RequestLog::default();
     let cancel = CancellationToken::new();
-    let outbound = setup::outbound(deps, &parties, manifest, &log, &cancel)?;
+    let client = outbound::outbound(deps, &parties, manifest, &log, true, &cancel)?;
     let now = clock::to_text(clock::to_millis(deps.clock.now()));
-    let context = setup::context(&parties, manifest, now);
+    let context = outbound::context(deps, &parties, manifest, now)?;
+    let waits = client.waits();
     let fail = |error: plugin::Error| {
-        let auth = matches!(error, plugin::Error::Guest(GuestError::Auth(_)));
-        Failure { auth, ..Failure::new(error.code(), error.to_string()) }
+        let now = clock::to_millis(deps.clock.now());
+        outbound::explained(deps, &parties, Failure::of_call(&error, now).or_rate_limit(&waits))
     };
-    let mut session = ConnectorSession::open(&plugin, outbound).await.map_err(fail)?;
+    let mut session = ConnectorSession::open(&plugin, client).await.map_err(fail)?;
     session.check(&context).await.map_err(fail)
 }
 

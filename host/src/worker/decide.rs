@@ -97,8 +97,9 @@ fn set_aside(setup: &EntitySetup, page: &mut PlanPage, failed: BTreeMap<usize, S
             let row = page.rows.remove(row);
             page.unchanged.extend(existing(&row));
             page.failures.push(PlanFailure {
-                payload: payload(setup.mapper.fields(), &row),
+                payload: payload(setup.mapper.fields(), &row.remote.values),
                 external_id: row.external_id,
+                place: String::new(),
                 stage: "resolve".to_owned(),
                 code: "strategy.failed".to_owned(),
                 message,
@@ -110,13 +111,13 @@ fn set_aside(setup: &EntitySetup, page: &mut PlanPage, failed: BTreeMap<usize, S
 fn existing(row: &PlanRow) -> Option<u64> {
     match &row.action {
         Action::Update(update) => Some(update.record),
-        Action::Create { .. } | Action::Absent { .. } => None,
+        Action::Absent { .. } => None,
     }
 }
 
 /// The remote's side of a row as JSON text, without sensitive fields.
-pub(super) fn payload(fields: &[Field], row: &PlanRow) -> String {
-    let values = records::decode_values(&row.remote.values).unwrap_or_default();
+pub(super) fn payload(fields: &[Field], values: &[u8]) -> String {
+    let values = records::decode_values(values).unwrap_or_default();
     let shown = fields.iter().zip(&values).filter(|(field, _)| !field.sensitive);
     let object: serde_json::Map<String, serde_json::Value> =
         shown.map(|(field, value)| (field.name.to_string(), value.to_json())).collect();
@@ -135,6 +136,7 @@ pub(super) fn tally(page: &mut PlanPage) {
         fetched: page.counts.fetched,
         warnings: page.counts.warnings,
         unchanged: page.unchanged.len() as u64,
+        created: page.created.len() as u64,
         quarantined: page.failures.len() as u64,
         ..Default::default()
     };
@@ -147,14 +149,13 @@ pub(super) fn tally(page: &mut PlanPage) {
     let untouched = counts.unchanged;
     for row in &page.rows {
         match &row.action {
-            Action::Create { .. } => counts.created += 1,
             Action::Absent { deactivates, .. } => counts.deactivated += u64::from(*deactivates),
             Action::Update(update) => tally_update(&mut counts, update),
         }
     }
     let listed_rows = page.rows.iter().filter(|row| !matches!(row.action, Action::Absent { .. }));
     let failed_later = page.failures.len() as u64 - counts.invalid;
-    counts.valid = listed_rows.count() as u64 + untouched + failed_later;
+    counts.valid = counts.created + listed_rows.count() as u64 + untouched + failed_later;
     page.counts = counts;
 }
 

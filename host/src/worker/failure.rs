@@ -1,8 +1,10 @@
 //! Why a run did not get to its end, in a form that decides its status and tells a person.
 
+use crate::clock;
+use crate::egress::Waits;
 use crate::model::RunStatus;
 use crate::model::remote::GuestError;
-use crate::{commit, plugin, store};
+use crate::{ask, commit, oauth, plugin, store};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -14,6 +16,8 @@ pub struct Failure {
     pub page: Option<u64>,
     /// The credentials were refused.
     pub auth: bool,
+    /// When it may be tried again, in milliseconds since the epoch, where the remote system or the rate limit tells.
+    pub retry_at: Option<i64>,
 }
 
 impl Failure {
@@ -24,6 +28,7 @@ impl Failure {
             message,
             page: None,
             auth: false,
+            retry_at: None,
         }
     }
 
@@ -32,20 +37,83 @@ impl Failure {
         Failure { status: RunStatus::Cancelled, ..failure }
     }
 
+    /// The process ends: nothing failed, and the job is given back.
+    pub fn interrupted() -> Failure {
+        let failure = Failure::new("run.cancelled", "the server stops".to_owned());
+        Failure { status: RunStatus::Queued, ..failure }
+    }
+
+    pub fn is_interruption(&self) -> bool {
+        self.status == RunStatus::Queued
+    }
+
     pub fn at_page(self, page: u64) -> Failure {
         Failure { page: Some(page), ..self }
     }
 
-    /// A page of the listing that could not be read.
-    pub fn of_page(error: &plugin::Error, page: u64) -> Failure {
+    /// A call of the connector that gave no answer.
+    pub fn of_call(error: &plugin::Error, now: i64) -> Failure {
         let auth = matches!(error, plugin::Error::Guest(GuestError::Auth(_)));
-        let failure = Failure::new(error.code(), format!("page {page}: {error}")).at_page(page);
-        Failure { auth, ..failure }
+        let retry_at = match error {
+            plugin::Error::Guest(GuestError::RateLimited(Some(seconds))) => {
+                Some(now.saturating_add(i64::from(*seconds).saturating_mul(1_000)))
+            }
+            _ => None,
+        };
+        Failure { auth, retry_at, ..Failure::new(error.code(), error.to_string()) }
+    }
+
+    /// A page of the listing that could not be read.
+    pub fn of_page(error: &plugin::Error, page: u64, now: i64) -> Failure {
+        let failure = Failure::of_call(error, now);
+        let message = naming_page(&error.to_string(), page);
+        Failure { message, ..failure }.at_page(page)
+    }
+
+    /// What a plugin makes of a request that was stopped says nothing; the rate limit that stopped it does.
+    pub fn or_rate_limit(self, waits: &Waits) -> Failure {
+        match waits.retry_at() {
+            Some(at) if self.status == RunStatus::Failed && self.code.starts_with("remote.") => {
+                let until = clock::to_text(at);
+                let page = self.page.map_or_else(String::new, |page| format!("page {page}: "));
+                let message = format!(
+                    "{page}the next request would wait for the rate limit until {until}, which is longer than a \
+                     run waits"
+                );
+                let code = "remote.rate-limited".to_owned();
+                Failure { code, message, retry_at: Some(at), ..self }
+            }
+            _ => self,
+        }
     }
 
     /// A task of the run panicked: a bug of ours, kept away from the other runs.
     pub fn panicked(error: tokio::task::JoinError) -> Failure {
         Failure::new("run.internal", format!("a part of the run ended unexpectedly: {error}"))
+    }
+}
+
+impl From<oauth::Error> for Failure {
+    fn from(error: oauth::Error) -> Failure {
+        let message = error.to_string();
+        let (code, status) = match error {
+            oauth::Error::NotAuthorized => ("oauth.not-authorized", RunStatus::NeedsReauth),
+            oauth::Error::NeedsReauth(_) => ("oauth.needs-reauth", RunStatus::NeedsReauth),
+            oauth::Error::ClientRefused(_) => ("oauth.client-refused", RunStatus::Failed),
+            oauth::Error::Unavailable(_) => ("oauth.unavailable", RunStatus::Failed),
+            oauth::Error::Config(_) => ("connector.config", RunStatus::Failed),
+            oauth::Error::Callback(_) | oauth::Error::Declined(_) => {
+                ("oauth.declined", RunStatus::Failed)
+            }
+            oauth::Error::Inside(_) => ("run.internal", RunStatus::Failed),
+        };
+        Failure { status, ..Failure::new(code, message) }
+    }
+}
+
+impl From<ask::Refusal> for Failure {
+    fn from(refusal: ask::Refusal) -> Failure {
+        Failure::new(refusal.code(), refusal.to_string())
     }
 }
 
@@ -58,5 +126,28 @@ impl From<store::Error> for Failure {
 impl From<commit::Error> for Failure {
     fn from(error: commit::Error) -> Failure {
         Failure::new("run.commit", error.to_string())
+    }
+}
+
+/// The words with the page before them, once: a connector that names it too need not.
+fn naming_page(words: &str, page: u64) -> String {
+    let named = format!("page {page}: ");
+    format!("{named}{}", words.replace(&named, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::naming_page;
+
+    #[test]
+    fn a_page_is_named_once() {
+        for (words, expected) in [
+            ("the server is away", "page 3: the server is away"),
+            ("page 3: the server is away", "page 3: the server is away"),
+            ("unavailable: page 3: HTTP 500", "page 3: unavailable: HTTP 500"),
+            ("page 31: odd", "page 3: page 31: odd"),
+        ] {
+            assert_eq!(naming_page(words, 3), expected);
+        }
     }
 }

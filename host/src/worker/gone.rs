@@ -2,7 +2,7 @@
 
 use super::decide::tally;
 use super::listing::{self, Read};
-use super::planner::{self, Planned};
+use super::planner;
 use super::seen::Seen;
 use super::setup::EntitySetup;
 use super::stage::{Listing, Stage};
@@ -65,7 +65,7 @@ fn absent(
     let mut missing = Vec::new();
     links::scan(&read, scope.org, scope.connection, scope.entity, &mut |id, link| {
         // A row that is in quarantine is there, however malformed.
-        if link.present && !seen.records.contains(&link.record) && !seen.ids.contains(&[id]) {
+        if link.present && !seen.records.contains(&link.record) && !seen.has(id) {
             missing.push((id.to_owned(), link));
         }
         ControlFlow::Continue(())
@@ -73,9 +73,7 @@ fn absent(
     let mut pages = Vec::new();
     let mut page = PlanPage::default();
     for (id, link) in missing {
-        if let Planned::Row(row, _) = planner::absent(store, &read, scope.org, id, Some(link))? {
-            page.rows.push(row);
-        }
+        page.rows.extend(planner::absent(store, &read, scope, id, Some(link))?);
         if page.rows.len() >= PAGE_ROWS_MAX {
             pages.push(std::mem::take(&mut page));
         }
@@ -98,7 +96,7 @@ fn gone_from_quarantine(
     for id in store::failures::open_ids(read, scope)? {
         let link = links::get(read, scope.org, scope.connection, scope.entity, &id)?;
         let listed = link.is_some_and(|link| seen.records.contains(&link.record));
-        if !listed && !seen.ids.contains(&[&id]) {
+        if !listed && !seen.has(&id) {
             gone.push(id);
         }
     }

@@ -1,25 +1,28 @@
 //! Reads one entity to its end: fetches pages, plans each, lets the strategies decide, stages the result.
 //!
-//! While a page is being planned the next one is being fetched. A page that cannot be read ends the run, and nothing of
-//! it is applied; a listing that does not add up is read to its end and remembered as incomplete.
+//! Three things go on at once: pages are fetched, those that arrived are planned, and planned ones are decided and
+//! staged. A page that cannot be read ends the run, and nothing of it is applied; a listing that does not add up is read
+//! to its end and remembered as incomplete.
 
 use super::decide::decide;
-use super::planner::{Draft, Planner, tombstone};
+use super::halt::Halt;
+use super::planner::{Draft, Planner};
+use super::planning::{self, Place, Planned, Planning};
 use super::progress::Progress;
 use super::setup::{EntitySetup, Setup};
 use super::stage::Stage;
 use super::{Deps, Failure};
+use crate::clock::{self, Clock, Work};
+use crate::model::http::Outbound;
 use crate::model::plan::{PlanFailure, PlanPage};
 use crate::model::remote::PageRequest;
 use crate::model::run::Counts;
 use crate::model::{Mode, RemotePage};
 use crate::plugin::{self, ConnectorSession, IDS_PER_CALL_MAX};
-use crate::store;
+use crate::store::links;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio::task::{JoinError, JoinHandle};
 
 /// What reading one entity gave.
 pub(super) struct Read {
@@ -36,10 +39,24 @@ struct Source {
     /// In `ids` mode: what is still to be asked for.
     ids: Vec<Vec<String>>,
     by_ids: bool,
+    /// In `ids` mode: those that are not asked for, because they are none of the connection's.
+    strangers: HashSet<String>,
+    /// Whether single records can be fetched. Where they cannot, an id is one that a webhook says is gone.
+    fetches: bool,
 }
 
-type Fetch = JoinHandle<(Source, Result<RemotePage, plugin::Error>)>;
-type Plan = JoinHandle<(Planner, Result<Draft, store::Error>)>;
+type Fetch = JoinHandle<(Fetched, Work)>;
+type Fetched = (Source, Result<RemotePage, plugin::Error>);
+
+/// What a reader waited for.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is not kept")]
+enum Step {
+    Cancelled,
+    Drain,
+    Fetched(Result<(Fetched, Work), JoinError>),
+    Planned(Result<Planned, Failure>),
+    Flush,
+}
 
 pub(super) async fn read(
     deps: &Deps,
@@ -47,7 +64,7 @@ pub(super) async fn read(
     entity: &Arc<EntitySetup>,
     stage: &mut Stage,
     resumed: Read,
-    cancel: &CancellationToken,
+    halt: &Halt,
     progress: &Progress,
 ) -> Result<Read, Failure> {
     let source = Source::open(deps, setup, entity, stage).await?;
@@ -65,8 +82,23 @@ pub(super) async fn read(
         counts: resumed.counts,
         modified_max: resumed.modified_max,
         pages_read,
+        draining: false,
+        cut: false,
     };
-    let outcome = reader.run(source, resumed.planner, cancel).await;
+    let outcome = reader.run(source, resumed.planner, halt).await;
+    if reader.cut || outcome.is_err() {
+        // Another attempt goes on behind what is staged; one that repeats more for want of it is no worse.
+        let staged = match reader.stage.flush().await {
+            Ok(()) => reader.stage.settle().await,
+            failed => failed,
+        };
+        if let Err(failure) = staged {
+            tracing::warn!(message = failure.message, "the last pages could not be staged");
+        }
+    }
+    if reader.cut && outcome.is_ok() {
+        return Err(Failure::interrupted());
+    }
     let (planner, counts, modified_max) = outcome?;
     Ok(Read { planner, counts, modified_max })
 }
@@ -81,15 +113,10 @@ struct Reader<'a> {
     modified_max: Option<i64>,
     /// Pages that arrived: one more than were planned, as long as one waits.
     pages_read: u64,
-}
-
-/// Where in the listing a page is.
-#[derive(Default)]
-struct Place {
-    /// From 1.
-    number: u64,
-    /// Where the listing goes on behind it.
-    next: Option<String>,
+    /// The process ends: no further page is asked for.
+    draining: bool,
+    /// There would have been one.
+    cut: bool,
 }
 
 impl Reader<'_> {
@@ -97,54 +124,45 @@ impl Reader<'_> {
         &mut self,
         source: Source,
         planner: Planner,
-        cancel: &CancellationToken,
+        halt: &Halt,
     ) -> Result<(Planner, Counts, Option<i64>), Failure> {
-        let mut fetching: Option<Fetch> = Some(source.fetch());
-        let mut planning: Option<Plan> = None;
-        let mut idle = Some(planner);
-        // A fetched page that waits for the planner, with its place in the listing.
-        let mut fetched: Option<(RemotePage, Place)> = None;
-        let mut place = Place::default();
+        let clock = &self.deps.clock;
+        let mut fetching: Option<Fetch> = Some(source.fetch(clock));
+        let mut planning = Planning::start(planner);
         loop {
-            if let Some(mut planner) = idle.take() {
-                match fetched.take() {
-                    Some((page, at)) => {
-                        place = at;
-                        planning = Some(tokio::task::spawn_blocking(move || {
-                            let draft = planner.page(page);
-                            (planner, draft)
-                        }));
-                    }
-                    None => idle = Some(planner),
-                }
-            }
-            if fetching.is_none() && planning.is_none() {
+            if fetching.is_none() && planning.pages == 0 {
                 break;
             }
-            let flush_in = self.stage.due_in().unwrap_or(Duration::from_secs(3600));
-            tokio::select! {
-                // First, because a request that the wish stopped would look like a failure.
-                biased;
-                () = cancel.cancelled() => return Err(Failure::cancelled()),
-                done = finished(&mut fetching), if fetched.is_none() && fetching.is_some() => {
-                    let (source, page) = done.map_err(Failure::panicked)?;
+            let flush_in = self.stage.due_in();
+            let step = clock.rest(async {
+                tokio::select! {
+                    // First, because a request that the wish stopped would look like a failure.
+                    biased;
+                    () = halt.token().cancelled() => Step::Cancelled,
+                    () = halt.soon().cancelled(), if !self.draining => Step::Drain,
+                    done = finished(&mut fetching), if planning.pages < planning::PAGES_MAX
+                        => Step::Fetched(done),
+                    planned = planning.planned(), if planning.pages > 0 => Step::Planned(planned),
+                    () = clock.sleep(flush_in.unwrap_or_default()), if flush_in.is_some()
+                        => Step::Flush,
+                }
+            });
+            match step.await {
+                Step::Cancelled => return Err(Failure::cancelled()),
+                Step::Drain => self.draining = true,
+                Step::Fetched(done) => {
+                    let ((source, page), work) = done.map_err(Failure::panicked)?;
                     fetching = None;
-                    let page = self.page_read(source, page, &mut fetching)?;
-                    fetched = Some(page);
+                    planning.take(self.page_read(source, page, &mut fetching)?, work);
                 }
-                done = finished(&mut planning), if planning.is_some() => {
-                    let (planner, draft) = done.map_err(Failure::panicked)?;
-                    planning = None;
-                    self.planned(draft?, std::mem::take(&mut place)).await?;
-                    idle = Some(planner);
+                Step::Planned(planned) => {
+                    let (place, draft, _work) = planned?;
+                    self.planned(draft?, place).await?;
                 }
-                () = tokio::time::sleep(flush_in), if self.stage.due_in().is_some() => {
-                    self.stage.flush().await?;
-                }
+                Step::Flush => self.stage.flush().await?,
             }
         }
-        let planner = idle.ok_or_else(|| Failure::new("run.internal", "no planner".to_owned()))?;
-        Ok((planner, self.counts, self.modified_max))
+        Ok((planning.end().await?, self.counts, self.modified_max))
     }
 
     /// Looks at a page that arrived, and asks for the next one at once.
@@ -158,7 +176,8 @@ impl Reader<'_> {
         let number = self.pages_read;
         let listing = &mut self.stage.position.listing;
         source.drain_log(self.progress);
-        let page = page.map_err(|error| Failure::of_page(&error, number))?;
+        let now = clock::to_millis(self.deps.clock.now());
+        let page = page.map_err(|error| Failure::of_page(&error, number, now))?;
         if listing.total.is_some() && page.total.is_some() && listing.total != page.total {
             listing.moved = true;
         }
@@ -175,14 +194,16 @@ impl Reader<'_> {
             return Err(Failure::new("listing.endless", message).at_page(number));
         }
         let next = page.next.clone();
-        if let Some(more) = source.advance(next.clone()) {
-            *fetching = Some(more.fetch());
+        match source.advance(next.clone()) {
+            Some(_) if self.draining => self.cut = true,
+            Some(more) => *fetching = Some(more.fetch(&self.deps.clock)),
+            None => {}
         }
         Ok((page, Place { number, next }))
     }
 
     /// Takes a page that was planned: decisions, counts, staging.
-    async fn planned(&mut self, draft: Draft, place: Place) -> Result<(), Failure> {
+    async fn planned(&mut self, mut draft: Draft, place: Place) -> Result<(), Failure> {
         let Place { number: page, next } = place;
         let listing = &mut self.stage.position.listing;
         let by_ids = self.entity.request.mode == Mode::Ids;
@@ -194,8 +215,11 @@ impl Reader<'_> {
         }
         listing.pages = page;
         listing.rows += draft.page.listed;
-        let nameless = |failure: &PlanFailure| failure.external_id.trim().is_empty();
-        listing.nameless |= draft.page.failures.iter().any(nameless);
+        let nameless = |failure: &&mut PlanFailure| failure.external_id.trim().is_empty();
+        for (at, failure) in draft.page.failures.iter_mut().filter(nameless).enumerate() {
+            failure.place = format!("{page}/{}", at + 1);
+            listing.nameless = true;
+        }
         listing.moved |= draft.repeated > 0 && listing.total.is_none();
         let page: PlanPage = decide(self.entity, &self.setup.strategies, draft).await;
         add(&mut self.counts, &page.counts);
@@ -208,7 +232,7 @@ impl Reader<'_> {
 }
 
 /// Waits for a task that is there; never, where there is none.
-async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
     match task {
         Some(task) => task.await,
         None => std::future::pending().await,
@@ -247,6 +271,8 @@ impl Source {
             },
             ids,
             by_ids,
+            strangers: strangers(deps, entity)?,
+            fetches: super::hooks::fetches(&setup.plugin, &entity.spec),
         })
     }
 
@@ -264,10 +290,11 @@ impl Source {
         Some(self)
     }
 
-    fn fetch(mut self) -> Fetch {
+    fn fetch(mut self, clock: &Clock) -> Fetch {
+        let work = clock.work();
         tokio::spawn(async move {
             let page = self.page().await;
-            (self, page)
+            ((self, page), work)
         })
     }
 
@@ -281,17 +308,22 @@ impl Source {
     }
 
     async fn attempt(&mut self, ids: &[String]) -> Result<RemotePage, plugin::Error> {
+        let ids: Vec<String> =
+            ids.iter().filter(|id| !self.strangers.contains(*id)).cloned().collect();
+        if self.by_ids && (ids.is_empty() || !self.fetches) {
+            return Ok(with_tombstones(RemotePage::default(), &ids));
+        }
         let mut session = match self.session.take() {
             Some(session) => session,
             None => {
-                let setup = &self.setup;
-                ConnectorSession::open(&setup.plugin, Arc::clone(&setup.outbound)).await?
+                let outbound: Arc<dyn Outbound> = self.setup.outbound.clone();
+                ConnectorSession::open(&self.setup.plugin, outbound).await?
             }
         };
         let context = &self.setup.context;
         let page = if self.by_ids {
-            let page = session.by_ids(context, &self.request.entity, ids).await;
-            page.map(|page| with_tombstones(page, ids))
+            let page = session.by_ids(context, &self.request.entity, &ids).await;
+            page.map(|page| with_tombstones(page, &ids))
         } else {
             session.fetch_page(context, &self.request).await
         };
@@ -308,21 +340,30 @@ impl Source {
     }
 }
 
+/// The ids of a request for known records that are not known.
+fn strangers(deps: &Deps, entity: &EntitySetup) -> Result<HashSet<String>, Failure> {
+    let mut strangers = HashSet::new();
+    if entity.request.is_only_linked() {
+        let (read, scope) = (deps.store.read()?, &entity.scope);
+        for id in &entity.request.ids {
+            if links::get(&read, scope.org, scope.connection, scope.entity, id)?.is_none() {
+                strangers.insert(id.clone());
+            }
+        }
+    }
+    Ok(strangers)
+}
+
 /// An id that was asked for and is not in the answer does not exist there any more.
 fn with_tombstones(mut page: RemotePage, ids: &[String]) -> RemotePage {
     let have: HashSet<&str> = page
         .rows
         .iter()
-        .map(|row| row.id.as_str())
+        .map(|row| row.id())
         .chain(page.rejects.iter().filter_map(|reject| reject.id.as_deref()))
         .collect();
-    let width = page.fields.len();
-    let gone: Vec<_> = ids.iter().filter(|id| !have.contains(id.as_str())).cloned().collect();
-    page.rows.extend(gone.into_iter().map(|id| {
-        let mut row = tombstone(id);
-        row.values.resize(width, crate::model::Value::Absent);
-        row
-    }));
+    let gone: Vec<&String> = ids.iter().filter(|id| !have.contains(id.as_str())).collect();
+    gone.into_iter().for_each(|id| page.rows.push_tombstone(id));
     page
 }
 

@@ -1,11 +1,13 @@
 //! Finds the local record of a remote one that has no link yet: secondary ids, then match rules, else a new record.
 //! What is not certain is a failure to review, never a guess.
 
-use super::seen::TextSet;
+use super::seen::{self, TextSet};
 use super::setup::EntitySetup;
-use crate::model::plan::{FirstLink, RemoteState};
-use crate::model::{Record, RecordId, Value};
-use crate::store::{self, Read, counts, identity, links, records};
+use crate::mapping::Given;
+use crate::model::plan::FirstLink;
+use crate::model::{FieldType, Record, RecordId};
+use crate::store::identity::{self, Rule};
+use crate::store::{self, Read, counts, links, records};
 
 pub(super) enum Match {
     New {
@@ -20,6 +22,8 @@ pub(super) struct Matcher {
     store: store::Store,
     /// Without any record before the run there is nothing to look up.
     any_records: bool,
+    /// By match rule: place and type of each of its fields.
+    rules: Vec<Vec<(Option<usize>, FieldType)>>,
     /// Secondary ids of records that this run creates.
     created: TextSet,
 }
@@ -27,19 +31,29 @@ pub(super) struct Matcher {
 impl Matcher {
     pub(super) fn new(read: &dyn Read, setup: &EntitySetup) -> Result<Matcher, store::Error> {
         let records = counts::get(read, setup.scope.org, None, setup.scope.entity)?.records;
-        let store = setup.store.clone();
-        Ok(Matcher { store, any_records: records > 0, created: TextSet::default() })
+        let place = |name: &str| setup.fields.iter().position(|field| **field == *name);
+        let fields = |rule: &Rule| {
+            rule.fields.iter().map(|(name, field_type)| (place(name), *field_type)).collect()
+        };
+        Ok(Matcher {
+            store: setup.store.clone(),
+            any_records: records > 0,
+            rules: setup.rules.rules.iter().map(fields).collect(),
+            created: TextSet::default(),
+        })
     }
 
     pub(super) fn find(
         &mut self,
         read: &dyn Read,
         setup: &EntitySetup,
-        remote: &RemoteState,
-        values: &[Value],
+        aliases: &[(&str, &str)],
+        values: &[Given<'_>],
     ) -> Result<Match, store::Error> {
-        for (kind, value) in &remote.aliases {
-            if self.created.contains(&[kind, value]) {
+        let key = |(kind, value): &(&str, &str)| self.created.key(&[kind, value]);
+        let keys: Vec<seen::Key> = aliases.iter().map(key).collect();
+        for ((kind, value), key) in aliases.iter().zip(&keys) {
+            if self.created.contains(key) {
                 return Ok(Match::Ambiguous(format!(
                     "another record of this listing has {kind} {value:?} too"
                 )));
@@ -50,19 +64,19 @@ impl Matcher {
             }
         }
         let mut match_keys = Vec::with_capacity(setup.rules.rules.len());
-        for (number, rule) in (0..).zip(&setup.rules.rules) {
-            let value = |name: &str| {
-                let at = setup.fields.iter().position(|field| &**field == name);
-                at.and_then(|at| values.get(at)).unwrap_or(&Value::Absent)
-            };
-            let Some(key) = rule.key(&setup.normalizer, value) else { continue };
-            if let Some(found) = self.by_rule(read, setup, &rule.kind(), &key)? {
+        for (number, (rule, fields)) in (0..).zip(setup.rules.rules.iter().zip(&self.rules)) {
+            let parts = fields.iter().map(|(at, field_type)| {
+                let value = at.and_then(|at| values.get(at)).map(Given::cell).unwrap_or_default();
+                (*field_type, value)
+            });
+            let Some(key) = setup.normalizer.match_key(parts) else { continue };
+            if let Some(found) = self.by_rule(read, setup, rule, &key)? {
                 return Ok(found);
             }
             match_keys.push((number, key));
         }
-        for (kind, value) in &remote.aliases {
-            self.created.insert(&[kind, value]);
+        for key in keys {
+            self.created.insert(key);
         }
         Ok(Match::New { match_keys })
     }
@@ -98,16 +112,16 @@ impl Matcher {
         &self,
         read: &dyn Read,
         setup: &EntitySetup,
-        kind: &str,
+        rule: &Rule,
         key: &str,
     ) -> Result<Option<Match>, store::Error> {
         if !self.any_records {
             return Ok(None);
         }
-        let scope = &setup.scope;
+        let (scope, kind) = (&setup.scope, rule.kind());
         let fields = kind.trim_start_matches('=').replace('+', ", ");
         let mut free = Vec::new();
-        for id in identity::find(read, scope.org, scope.entity, kind, key, CANDIDATES_MAX)? {
+        for id in identity::find(read, scope.org, scope.entity, &kind, key, CANDIDATES_MAX)? {
             // A record that this connection knows under another id is another record.
             if let Some(record) = records::get(read, &self.store, scope.org, id)?
                 && !record.links.iter().any(|link| link.connection == scope.connection)

@@ -1,6 +1,7 @@
 //! How a running run stands, in memory: what the API shows while the rows are not committed yet.
 
 use crate::clock::{self, Clock};
+use crate::egress::{WaitReason, Waits};
 use crate::model::RunId;
 use crate::model::plan::PlanWarning;
 use crate::model::run::{Counts, PhaseTiming};
@@ -9,6 +10,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tokio::sync::watch;
 
 /// How many log lines of one run are kept.
 const LOG_LINES_MAX: usize = 2_000;
@@ -22,28 +24,39 @@ pub struct View {
     /// As the remote claims.
     pub total: Option<u64>,
     pub counts: Counts,
+    /// What its requests wait for now, in words.
+    pub waiting: Option<&'static str>,
+    /// How long they have waited, in milliseconds.
+    pub waited_millis: u64,
 }
 
 /// All runs in progress.
 #[derive(Clone, Default)]
 pub struct Board {
     runs: Arc<Mutex<HashMap<u64, Progress>>>,
+    pulse: Arc<watch::Sender<u64>>,
 }
 
 impl Board {
     pub fn start(&self, run: RunId, clock: Clock) -> Progress {
-        let progress = Progress { inner: Arc::default(), clock };
+        let progress = Progress { inner: Arc::default(), clock, pulse: Arc::clone(&self.pulse) };
         lock(&self.runs).insert(run.0, progress.clone());
         progress
     }
 
     pub fn end(&self, run: RunId) {
         lock(&self.runs).remove(&run.0);
+        beat(&self.pulse);
+    }
+
+    /// Changes whenever a run came further; which one it does not say.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.pulse.subscribe()
     }
 
     pub fn view(&self, run: RunId) -> Option<View> {
         let progress = lock(&self.runs).get(&run.0).cloned()?;
-        Some(lock(&progress.inner).view.clone())
+        Some(progress.view())
     }
 }
 
@@ -52,6 +65,7 @@ impl Board {
 pub struct Progress {
     inner: Arc<Mutex<Inner>>,
     clock: Clock,
+    pulse: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Default)]
@@ -61,6 +75,7 @@ struct Inner {
     left_out: u64,
     phases: Vec<PhaseTiming>,
     since: Option<Instant>,
+    waits: Arc<Waits>,
 }
 
 impl Progress {
@@ -70,16 +85,33 @@ impl Progress {
         inner.close_phase();
         phase.clone_into(&mut inner.view.phase);
         inner.since = Some(Instant::now());
+        beat(&self.pulse);
+    }
+
+    /// Shows what the run's requests wait for from here on.
+    pub fn waits(&self, waits: Arc<Waits>) {
+        lock(&self.inner).waits = waits;
+    }
+
+    pub fn view(&self) -> View {
+        let inner = lock(&self.inner);
+        View {
+            waiting: inner.waits.now().map(WaitReason::as_str),
+            waited_millis: u64::try_from(inner.waits.total().as_millis()).unwrap_or(u64::MAX),
+            ..inner.view.clone()
+        }
     }
 
     pub fn page(&self, page: u64, total: Option<u64>) {
         let mut inner = lock(&self.inner);
         inner.view.page = page;
         inner.view.total = total;
+        beat(&self.pulse);
     }
 
     pub fn counts(&self, counts: &Counts) {
         lock(&self.inner).view.counts = *counts;
+        beat(&self.pulse);
     }
 
     pub fn warnings(&self, warnings: &[PlanWarning]) {
@@ -128,6 +160,10 @@ impl Inner {
             self.phases.push(PhaseTiming { phase: self.view.phase.clone(), millis });
         }
     }
+}
+
+fn beat(pulse: &watch::Sender<u64>) {
+    pulse.send_modify(|count| *count += 1);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

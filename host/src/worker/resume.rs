@@ -1,28 +1,38 @@
-//! Takes a run up where a crash left it: the pages that are staged tell what was seen.
+//! Takes a run up where a crash or a failed attempt left it: the pages that are staged tell what was seen.
 
 use super::listing::{self, Read};
 use super::planner::Planner;
 use super::setup::{EntitySetup, Setup};
 use super::stage::Position;
 use super::{Deps, Failure};
+use crate::clock;
 use crate::model::RunId;
 use crate::model::plan::{Action, PlanPage};
 use crate::model::run::Counts;
-use crate::store::staging;
+use crate::store::staging::{self, Holder};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
+/// What was staged longer ago is void: the listing has moved on by then.
+const RESUME_MILLIS_MAX: i64 = 60 * 60 * 1000;
+
 /// The position of an earlier attempt, or the start. What was staged under other plugins, mappings or requests is void.
-pub(super) fn position(deps: &Deps, run: RunId, setup: &Setup) -> Result<Position, Failure> {
-    let key = key(setup);
+/// From here on nobody else stages the run.
+pub(super) fn position(deps: &Deps, holder: Holder, setup: &Setup) -> Result<Position, Failure> {
+    let (key, now) = (key(setup), clock::to_millis(deps.clock.now()));
+    let staged: Option<Position> = staging::position(&deps.store, holder.run)?;
+    let is_usable = |staged: &Position| {
+        staged.key == key && now.saturating_sub(staged.staged_at) <= RESUME_MILLIS_MAX
+    };
+    let usable = staged.filter(is_usable);
+    staging::take(&deps.store, holder, usable.is_some())?;
+    Ok(usable.unwrap_or_else(|| Position { key, ..Position::default() }))
+}
+
+/// How many pages of the run's plan are staged.
+pub(super) fn pages(deps: &Deps, run: RunId) -> Result<u32, Failure> {
     let staged: Option<Position> = staging::position(&deps.store, run)?;
-    match staged.filter(|position| position.key == key) {
-        Some(position) => Ok(position),
-        None => {
-            staging::clear(&deps.store, run)?;
-            Ok(Position { key, ..Position::default() })
-        }
-    }
+    Ok(staged.map_or(0, |position| position.next_page))
 }
 
 fn key(setup: &Setup) -> String {
@@ -36,7 +46,8 @@ fn key(setup: &Setup) -> String {
         hash.update(format!("\n{} {}", strategy.name, strategy.plugin.sha256));
     }
     for entity in &setup.entities {
-        hash.update(format!("\n{:?} {} {:?}", entity.request, entity.fields_no, entity.strategies));
+        hash.update(entity.mapping_digest);
+        hash.update(format!("\n{:?} {:?}", entity.request, entity.strategies));
     }
     hex::encode(hash.finalize())
 }
@@ -52,15 +63,16 @@ pub(super) fn read(
     let (mut counts, mut modified_max) = (Counts::default(), None);
     for number in pages {
         let bytes = staging::page(&deps.store, run, number)?.unwrap_or_default();
-        let page: PlanPage = postcard::from_bytes(&bytes).map_err(|error| {
+        let damaged = |error: postcard::Error| {
             Failure::new("run.stage", format!("a staged page is damaged: {error}"))
-        })?;
+        };
+        let page: PlanPage = postcard::from_bytes(&bytes).map_err(damaged)?;
         planner.seen.records.extend(&page.unchanged);
+        for row in page.created.iter() {
+            planner.seen.note(row.map_err(damaged)?.external_id);
+        }
         for row in &page.rows {
             match &row.action {
-                Action::Create { .. } => {
-                    planner.seen.ids.insert(&[&row.external_id]);
-                }
                 Action::Update(update) => {
                     planner.seen.records.insert(update.record);
                 }
@@ -70,7 +82,7 @@ pub(super) fn read(
             }
         }
         for failure in &page.failures {
-            planner.seen.ids.insert(&[&failure.external_id]);
+            planner.seen.note(&failure.external_id);
         }
         listing::add(&mut counts, &page.counts);
         modified_max = modified_max.max(page.modified_max);

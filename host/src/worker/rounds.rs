@@ -1,14 +1,13 @@
 //! Commits a plan, in rounds: records that moved since they were compared are planned again, at most so many times.
 
 use super::decide::{decide, payload, tally};
-use super::planner::{Draft, Pending, Planned, Planner};
+use super::planner::{Draft, Planner};
 use super::setup::{EntitySetup, Setup};
 use super::stage::Stage;
 use super::{Deps, Failure};
-use crate::commit::{self, Plan};
+use crate::commit::{self, Moved, Plan};
 use crate::model::plan::{PlanFailure, PlanPage, PlanRow};
 use crate::model::run::{Counts, Run};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Applies the plan. `finish` makes the run as it stands after a commit with these counts.
@@ -26,15 +25,12 @@ pub(super) async fn commit(
             Err(other) => return Err(other.into()),
         };
         let last = round >= deps.options.commit_rounds_max;
-        tracing::info!(run = %plan.run.id, moved = moved.len(), round, "records moved: planned again");
-        let mut by_page: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (page, row) in moved {
-            by_page.entry(page).or_default().push(row);
-        }
+        let count: usize = moved.values().map(Moved::len).sum();
+        tracing::info!(run = %plan.run.id, moved = count, round, "records moved: planned again");
         let mut replaced = Vec::new();
-        for (number, rows) in by_page {
+        for (number, moved) in moved {
             let entity = entity_of(setup, &plan, number)?;
-            let page = again(deps, setup, &entity, plan.read_page(number)?, rows, last).await?;
+            let page = again(deps, setup, &entity, plan.read_page(number)?, moved, last).await?;
             replaced.push((number, page));
         }
         stage.replace(replaced).await?;
@@ -56,50 +52,51 @@ async fn again(
     setup: &Setup,
     entity: &Arc<EntitySetup>,
     mut page: PlanPage,
-    rows: Vec<usize>,
+    mut moved: Moved,
     last: bool,
 ) -> Result<PlanPage, Failure> {
-    let mut moved = Vec::new();
-    for row in rows.into_iter().rev().filter(|row| *row < page.rows.len()).collect::<Vec<_>>() {
-        moved.push(page.rows.remove(row));
+    let new = page.created.take(&moved.new).map_err(damaged)?;
+    let mut rows = Vec::new();
+    moved.rows.sort_unstable();
+    for row in moved.rows.into_iter().rev().filter(|row| *row < page.rows.len()).collect::<Vec<_>>()
+    {
+        rows.push(page.rows.remove(row));
     }
     if last {
-        page.failures.extend(moved.into_iter().map(|row| restless(entity, row)));
+        for row in new.iter() {
+            let row = row.map_err(damaged)?;
+            page.failures.push(restless(entity, row.external_id, row.values));
+        }
+        let restless = |row: PlanRow| restless(entity, &row.external_id, &row.remote.values);
+        page.failures.extend(rows.into_iter().map(restless));
         tally(&mut page);
         return Ok(page);
     }
     let (store, entity_setup) = (deps.store.clone(), Arc::clone(entity));
     let planned = tokio::task::spawn_blocking(move || {
         let mut planner = Planner::new(store, entity_setup)?;
-        moved.into_iter().map(|row| planner.again(row)).collect::<Result<Vec<_>, _>>()
-    });
-    let planned = planned.await.map_err(Failure::panicked)??;
-    let mut draft = Draft { page, ..Draft::default() };
-    for outcome in planned {
-        match outcome {
-            Planned::Nothing => {}
-            Planned::Unchanged(record) => draft.page.unchanged.push(record),
-            Planned::Failure(failure) => draft.page.failures.push(failure),
-            Planned::Row(row, questions) => {
-                let at = draft.page.rows.len();
-                let pending = questions.into_iter().enumerate();
-                draft.pending.extend(pending.map(|(conflict, (strategy, question))| Pending {
-                    row: at,
-                    conflict,
-                    strategy,
-                    question,
-                }));
-                draft.page.rows.push(row);
-            }
+        let mut draft = Draft { page, ..Draft::default() };
+        for row in new.iter() {
+            planner.again_new(&row.map_err(damaged)?, &mut draft)?;
         }
-    }
+        for row in rows {
+            planner.again(row, &mut draft)?;
+        }
+        Ok::<_, Failure>(draft)
+    });
+    let draft = planned.await.map_err(Failure::panicked)??;
     Ok(decide(entity, &setup.strategies, draft).await)
 }
 
-fn restless(entity: &EntitySetup, row: PlanRow) -> PlanFailure {
+fn damaged(error: postcard::Error) -> Failure {
+    Failure::new("run.internal", format!("a page of the plan cannot be read: {error}"))
+}
+
+fn restless(entity: &EntitySetup, external_id: &str, values: &[u8]) -> PlanFailure {
     PlanFailure {
-        payload: payload(entity.mapper.fields(), &row),
-        external_id: row.external_id,
+        payload: payload(entity.mapper.fields(), values),
+        external_id: external_id.to_owned(),
+        place: String::new(),
         stage: "apply".to_owned(),
         code: "record.busy".to_owned(),
         message:

@@ -1,6 +1,10 @@
 //! One run, from its claim to its end. Reads as the pipeline: fetch, map, detect and resolve page by page into staging,
 //! then the plan with its brakes, then one commit.
 
+use super::ending::{
+    End, Failed, after_failure, forget_if_over, holder, planned_only, push_error, with_requests,
+};
+use super::halt::Halt;
 use super::listing::{self, Read};
 use super::progress::Progress;
 use super::setup::{self, EntitySetup, Setup};
@@ -10,77 +14,60 @@ use crate::brake::{self, BrakeInput};
 use crate::clock;
 use crate::commit::{self, EntityPlan, PageSource, Plan};
 use crate::model::job::{Job, JobKind};
-use crate::model::run::{Counts, Run, RunError};
+use crate::model::run::{Counts, Run};
 use crate::model::{Mode, RunStatus};
-use crate::store::{self, counts, runs, staging};
+use crate::store::staging::{self, Holder};
+use crate::store::{counts, runs};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// Runs a claimed job to its end. What goes wrong ends in the run's row, never in the worker.
+///
+/// `pages_before` is what [`staged`] answered when the attempt began.
 pub(super) async fn run(
     deps: &Deps,
     job: Arc<Job>,
-    cancel: CancellationToken,
+    halt: Halt,
+    pages_before: u32,
 ) -> Result<(), Failure> {
-    let Some(mut run) = begin(deps, &job).await? else {
-        return Ok(());
-    };
+    let Some(mut run) = runs::get(&deps.store.read()?, job.run)? else { return Ok(()) };
     let progress = deps.board.start(run.id, deps.clock.clone());
-    let result = execute(deps, &job, &mut run, &cancel, &progress).await;
-    let result = match result {
-        Ok(()) => Ok(()),
-        Err(failure) => end_failed(deps, &job, run.clone(), failure, &progress).await,
+    let result = execute(deps, &job, &mut run, &halt, &progress).await;
+    let end = match result {
+        Ok(()) => Ok(End::Over),
+        Err(failure) => {
+            let failed = Failed { failure, pages_before };
+            after_failure(deps, &job, run.clone(), failed, &halt, &progress).await
+        }
     };
     deps.board.end(run.id);
-    let (store, id) = (deps.store.clone(), run.id);
-    blocking(move || Ok(staging::clear(&store, id)?)).await?;
-    result
-}
-
-/// Ends a run whose worker is gone: it panicked, or took longer than it may.
-pub(super) async fn abandon(deps: &Deps, job: &Arc<Job>, failure: Failure) -> Result<(), Failure> {
-    let Some(run) = runs::get(&deps.store.read()?, job.run)? else { return Ok(()) };
-    let ended = end_failed(deps, job, run, failure, &Progress::default()).await;
-    deps.board.end(job.run);
-    ended
+    forget_if_over(deps, &job, end).await
 }
 
 /// Runs what reads or writes the store at length on a thread that may block.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.map_err(Failure::panicked)?
-}
-
-async fn begin(deps: &Deps, job: &Arc<Job>) -> Result<Option<Run>, Failure> {
-    let (job, now) = (Arc::clone(job), clock::to_millis(deps.clock.now()));
-    let started = deps.store.write(move |txn| -> Result<_, store::Error> {
-        let Some(mut run) = runs::get(txn, job.run)? else { return Ok(None) };
-        run.status = RunStatus::Running;
-        run.started_at = Some(run.started_at.unwrap_or(now));
-        run.attempt = job.attempt + 1;
-        runs::put(txn, job.org_no, &run)?;
-        Ok(Some(run))
-    });
-    Ok(started.await?)
 }
 
 async fn execute(
     deps: &Deps,
     job: &Arc<Job>,
     run: &mut Run,
-    cancel: &CancellationToken,
+    halt: &Halt,
     progress: &Progress,
 ) -> Result<(), Failure> {
     progress.phase("prepare");
     let requests = run.requests.clone();
-    let setup = Arc::new(setup::prepare(deps, job, run, &requests, cancel).await?);
+    let setup = Arc::new(setup::prepare(deps, job, run, &requests, halt.token()).await?);
+    progress.waits(setup.outbound.waits());
     let approved = matches!(job.kind, JobKind::Apply { .. });
     let outcome = if approved {
         let (deps, run, setup) = (deps.clone(), run.clone(), Arc::clone(&setup));
-        blocking(move || adopt_kept_plan(&deps, &run, &setup)).await
+        let holder = holder(job);
+        blocking(move || adopt_kept_plan(&deps, holder, &run, &setup)).await
     } else {
-        read_all(deps, run, &setup, cancel, progress).await
+        read_all(deps, holder(job), &setup, halt, progress).await
     };
     let mut outcome = match outcome {
         Ok(outcome) => outcome,
@@ -100,7 +87,7 @@ async fn execute(
             let base = (*plan.run).clone();
             let (sound, brakes) = (outcome.sound, &deps.options.brakes);
             let finish = |counts: &Counts| {
-                let status = status(counts, sound, brakes);
+                let status = status(&base, counts, sound, brakes);
                 Run { counts: *counts, status, ..base.clone() }
             };
             rounds::commit(deps, &setup, &mut outcome.stage, plan, finish).await?;
@@ -127,17 +114,17 @@ struct EntityOutcome {
 
 async fn read_all(
     deps: &Deps,
-    run: &Run,
+    holder: Holder,
     setup: &Arc<Setup>,
-    cancel: &CancellationToken,
+    halt: &Halt,
     progress: &Progress,
 ) -> Result<Outcome, Failure> {
     let position = {
-        let (deps, id, setup) = (deps.clone(), run.id, Arc::clone(setup));
-        blocking(move || resume::position(&deps, id, &setup)).await?
+        let (deps, setup) = (deps.clone(), Arc::clone(setup));
+        blocking(move || resume::position(&deps, holder, &setup)).await?
     };
     let done = position.starts.len();
-    let mut stage = Stage::new(deps, run.id, position);
+    let mut stage = Stage::new(deps, holder, position);
     let mut entities = Vec::new();
     let mut sound = true;
     progress.phase("fetch");
@@ -153,19 +140,25 @@ async fn read_all(
         let next_start = stage.position.starts.get(index + 1).copied();
         let so_far = first..next_start.unwrap_or(stage.position.next_page);
         let mut read = {
-            let (deps, id, entity) = (deps.clone(), run.id, Arc::clone(entity));
+            let (deps, id, entity) = (deps.clone(), holder.run, Arc::clone(entity));
             blocking(move || resume::read(&deps, id, &entity, so_far)).await?
         };
         if index >= stage.position.entity && !stage.position.ended {
-            read = listing::read(deps, setup, entity, &mut stage, read, cancel, progress).await?;
+            if halt.soon().is_cancelled() {
+                stage.flush().await?;
+                stage.settle().await?;
+                return Err(Failure::interrupted());
+            }
+            read = listing::read(deps, setup, entity, &mut stage, read, halt, progress).await?;
             read = gone::plan(deps, entity, read, &mut stage).await?;
             stage.position.ended = true;
         }
         sound &= gone::adds_up(entity, &stage.position.listing);
-        entities.push(entity_outcome(deps, entity, &read, &stage, first)?);
+        let pages = first..stage.position.next_page;
+        entities.push(entity_outcome(deps, entity, &read, &stage, pages)?);
     }
     // A run that was read to its end before a crash meets an older wish only here.
-    if cancel.is_cancelled() {
+    if halt.token().is_cancelled() {
         return Err(Failure::cancelled());
     }
     let mut counts = Counts::default();
@@ -179,7 +172,7 @@ fn entity_outcome(
     entity: &Arc<EntitySetup>,
     read: &Read,
     stage: &Stage,
-    first: u32,
+    pages: std::ops::Range<u32>,
 ) -> Result<EntityOutcome, Failure> {
     let listing = &stage.position.listing;
     let complete = entity.request.mode == Mode::Full
@@ -193,7 +186,7 @@ fn entity_outcome(
             types: Arc::clone(&entity.types),
             fields_no: entity.fields_no,
             rules: entity.rules.clone(),
-            pages: first..stage.position.next_page,
+            pages,
             watermark: watermark::next(deps, entity, read.modified_max, listing)?,
         },
         counts: read.counts,
@@ -202,15 +195,24 @@ fn entity_outcome(
 }
 
 /// The plan of a held run that a person approved, staged again so that rows that moved can be planned again.
-fn adopt_kept_plan(deps: &Deps, run: &Run, setup: &Arc<Setup>) -> Result<Outcome, Failure> {
-    let entity = setup
-        .entities
-        .first()
-        .filter(|_| setup.entities.len() == 1)
-        .ok_or_else(|| Failure::new("plan.stale", "sync the entities one by one".to_owned()))?;
-    let position = resume::position(deps, run.id, setup)?;
-    let mut stage = Stage::new(deps, run.id, position);
+fn adopt_kept_plan(
+    deps: &Deps,
+    holder: Holder,
+    run: &Run,
+    setup: &Setup,
+) -> Result<Outcome, Failure> {
+    let position = resume::position(deps, holder, setup)?;
+    let mut stage = Stage::new(deps, holder, position);
     let snapshot = deps.store.read()?;
+    // Rows of a plan name fields by their position in the template: under another one they would mean others.
+    let held = runs::get(&snapshot, run.id)?;
+    let whole = run.page_starts.len() == setup.entities.len();
+    let changed =
+        held.is_none_or(|held| held.plugin != run.plugin || held.template != run.template);
+    if changed || !whole {
+        let message = "the connector's plugin or template changed since: sync again";
+        return Err(Failure::new("plan.stale", message.to_owned()));
+    }
     let mut pages = Vec::new();
     for number in 0..run.pages {
         let bytes = runs::plan_page(&snapshot, run.id, number)?
@@ -218,14 +220,21 @@ fn adopt_kept_plan(deps: &Deps, run: &Run, setup: &Arc<Setup>) -> Result<Outcome
         pages.push((number, bytes));
     }
     drop(snapshot);
-    stage.position.starts = vec![0];
+    stage.position.starts.clone_from(&run.page_starts);
     stage.position.next_page = run.pages;
-    let written = staging::append(&deps.store, run.id, pages, &stage.position)?;
+    let written = staging::append(&deps.store, holder, pages, &stage.position)?;
     tokio::runtime::Handle::current().block_on(written)?;
-    let read = resume::read(deps, run.id, entity, 0..run.pages)?;
-    let outcome = EntityOutcome { listed: None, ..entity_outcome(deps, entity, &read, &stage, 0)? };
+    let (mut counts, mut entities) = (Counts::default(), Vec::new());
+    for (index, entity) in setup.entities.iter().enumerate() {
+        let first = run.page_starts.get(index).copied().unwrap_or(run.pages);
+        let behind = run.page_starts.get(index + 1).copied().unwrap_or(run.pages);
+        let read = resume::read(deps, run.id, entity, first..behind)?;
+        listing::add(&mut counts, &read.counts);
+        let outcome = entity_outcome(deps, entity, &read, &stage, first..behind)?;
+        entities.push(EntityOutcome { listed: None, ..outcome });
+    }
     let sound = run.listing_complete.unwrap_or(true);
-    Ok(Outcome { stage, counts: read.counts, entities: vec![outcome], sound })
+    Ok(Outcome { stage, counts, entities, sound })
 }
 
 enum Verdict {
@@ -243,7 +252,8 @@ fn judge(
     approved: bool,
 ) -> Result<Verdict, Failure> {
     let brakes = &deps.options.brakes;
-    if let Err(few) = brake::validity(outcome.counts.valid, outcome.counts.invalid, brakes) {
+    let validity = brake::validity(outcome.counts.valid, outcome.counts.invalid, brakes);
+    if let Some(few) = validity.err().filter(|_| !by_ids(run)) {
         return Ok(Verdict::Abort(Failure::new("run.too-few-valid", few.to_string())));
     }
     if approved || run.dry_run {
@@ -270,10 +280,17 @@ fn judge(
     Ok(Verdict::Commit)
 }
 
-fn status(counts: &Counts, sound: bool, brakes: &brake::Options) -> RunStatus {
+/// A run of single records says nothing about the source as a whole: those that cannot be read or applied wait in
+/// quarantine, and it has not failed.
+fn by_ids(run: &Run) -> bool {
+    run.requests.iter().all(|request| request.mode == Mode::Ids)
+}
+
+fn status(run: &Run, counts: &Counts, sound: bool, brakes: &brake::Options) -> RunStatus {
     let unapplied = counts.quarantined.saturating_sub(counts.invalid);
     match brake::outcome(counts.valid, counts.valid.saturating_sub(unapplied), brakes) {
         RunStatus::Completed if !sound => RunStatus::Partial,
+        RunStatus::Failed if by_ids(run) => RunStatus::Partial,
         status => status,
     }
 }
@@ -292,7 +309,8 @@ async fn finished_run(
         completed_at: Some(now),
         listing_complete: Some(outcome.sound),
         pages,
-        status: status(&outcome.counts, outcome.sound, &deps.options.brakes),
+        page_starts: outcome.stage.position.starts.clone(),
+        status: status(run, &outcome.counts, outcome.sound, &deps.options.brakes),
         ..run.clone()
     };
     if let Verdict::Hold { reason } = verdict {
@@ -340,6 +358,7 @@ fn plan(
 ) -> Plan {
     let (logs, phases) = progress.take();
     run.phases = phases;
+    run.waited_millis += progress.view().waited_millis;
     let id = run.id;
     let page: PageSource = Arc::new(move |store, page| staging::page(store, id, page));
     Plan {
@@ -354,71 +373,6 @@ fn plan(
         run: Arc::new(run),
         requests: Arc::new(setup.requests.take()),
         logs: Arc::new(logs),
+        health: deps.options.health,
     }
-}
-
-/// Keeps the requests of a run that got as far as talking to the remote system and goes no further.
-async fn with_requests(
-    deps: &Deps,
-    job: &Arc<Job>,
-    run: &Run,
-    setup: &Setup,
-    failure: Failure,
-) -> Failure {
-    let (lines, id) = (setup.requests.take(), run.id);
-    let kept = deps.store.write(move |txn| -> Result<(), store::Error> {
-        runs::append_requests(txn, id, 0, &lines)
-    });
-    if let Err(error) = kept.await {
-        tracing::error!(%error, run = %id, "cannot keep the request list");
-    }
-    match setup::parties(&deps.store, job) {
-        Ok(parties) if failure.auth => {
-            Failure { status: setup::auth_status(&parties.connector), ..failure }
-        }
-        _ => failure,
-    }
-}
-
-async fn end_failed(
-    deps: &Deps,
-    job: &Arc<Job>,
-    mut run: Run,
-    failure: Failure,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let (logs, phases) = progress.take();
-    run.phases = phases;
-    run.status = failure.status;
-    run.completed_at = Some(clock::to_millis(deps.clock.now()));
-    run.counts = deps.board.view(run.id).map(|view| planned_only(view.counts)).unwrap_or_default();
-    push_error(deps, &mut run, &failure);
-    let ended =
-        commit::note_failure(&deps.store, job.org_no, Arc::clone(job), run, Vec::new(), logs).await;
-    Ok(ended?)
-}
-
-/// A run that applied nothing shows what it read and nothing that it would have done.
-fn planned_only(counts: Counts) -> Counts {
-    Counts {
-        fetched: counts.fetched,
-        valid: counts.valid,
-        invalid: counts.invalid,
-        warnings: counts.warnings,
-        ..Counts::default()
-    }
-}
-
-fn push_error(deps: &Deps, run: &mut Run, failure: &Failure) {
-    if run.errors.len() >= deps.options.run_errors_max {
-        run.errors_more += 1;
-        return;
-    }
-    run.errors.push(RunError {
-        code: failure.code.clone(),
-        message: failure.message.clone(),
-        page: failure.page,
-        record_id: None,
-        at: clock::to_text(clock::to_millis(deps.clock.now())),
-    });
 }

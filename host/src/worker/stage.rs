@@ -2,13 +2,16 @@
 //! milliseconds, so that a crash repeats little and skips nothing.
 
 use super::{Deps, Failure};
-use crate::model::RunId;
+use crate::clock::{self, Clock};
+use crate::disk::Disk;
 use crate::model::plan::PlanPage;
-use crate::store::{self, Store, staging};
+use crate::store::staging::{self, Holder};
+use crate::store::{self, Store};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// How far a run came. A run that is taken up again goes on from here if nothing that it depends on changed.
@@ -17,6 +20,8 @@ use tokio::task::JoinHandle;
 pub(super) struct Position {
     /// Digest of plugin, strategies, mapping and requests.
     pub key: String,
+    /// When something was staged last, in milliseconds since the epoch.
+    pub staged_at: i64,
     /// Index of the entity that is being read.
     pub entity: usize,
     /// First page of the plan of each entity so far.
@@ -47,11 +52,13 @@ pub(super) struct Listing {
 
 pub(super) struct Stage {
     store: Store,
-    run: RunId,
+    clock: Clock,
+    disk: Disk,
+    holder: Holder,
     pub position: Position,
     waiting: Vec<(u32, Vec<u8>)>,
     waiting_records: u64,
-    since: Option<Instant>,
+    since: Option<Timestamp>,
     records_max: u64,
     wait_max: Duration,
     /// Handed to the writer and not yet durable, oldest first.
@@ -64,10 +71,12 @@ type Write = JoinHandle<Result<(), store::Error>>;
 const WRITES_MAX: usize = 8;
 
 impl Stage {
-    pub(super) fn new(deps: &Deps, run: RunId, position: Position) -> Stage {
+    pub(super) fn new(deps: &Deps, holder: Holder, position: Position) -> Stage {
         Stage {
             store: deps.store.clone(),
-            run,
+            clock: deps.clock.clone(),
+            disk: deps.disk.clone(),
+            holder,
             position,
             waiting: Vec::new(),
             waiting_records: 0,
@@ -80,28 +89,35 @@ impl Stage {
 
     /// Adds the next page of the plan. What is too much or too old is written in the background.
     pub(super) async fn push(&mut self, page: &PlanPage) -> Result<(), Failure> {
-        let bytes = postcard::to_allocvec(page)
-            .map_err(|error| Failure::new("run.stage", error.to_string()))?;
-        self.waiting.push((self.position.next_page, bytes));
+        self.waiting.push((self.position.next_page, encode(page)?));
         self.position.next_page += 1;
         self.waiting_records += page.counts.fetched;
-        self.since.get_or_insert_with(Instant::now);
+        self.since.get_or_insert_with(|| self.clock.now());
         let due = self.due_in().is_some_and(|left| left.is_zero());
         if due || self.waiting_records >= self.records_max { self.flush().await } else { Ok(()) }
     }
 
     /// How long the oldest page that waits may still wait.
     pub(super) fn due_in(&self) -> Option<Duration> {
-        self.since.map(|since| self.wait_max.saturating_sub(since.elapsed()))
+        let since = self.since?;
+        // A clock that was set back does not keep it waiting.
+        let waited = Duration::try_from(self.clock.now().duration_since(since)).ok();
+        Some(self.wait_max.saturating_sub(waited.unwrap_or(self.wait_max)))
     }
 
     /// Hands what waits to the writer; waits itself only where too much is on its way.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        // The store would end the process: better this run ends.
+        if self.disk.is_full() {
+            let message = "the disk of the data directory is full".to_owned();
+            return Err(Failure::new("disk.full", message));
+        }
         self.since = None;
         self.waiting_records = 0;
+        self.position.staged_at = clock::to_millis(self.clock.now());
         let pages = std::mem::take(&mut self.waiting);
-        let write = staging::append(&self.store, self.run, pages, &self.position)?;
-        self.writing.push_back(tokio::spawn(write));
+        let write = staging::append(&self.store, self.holder, pages, &self.position)?;
+        self.writing.push_back(tokio::spawn(self.clock.task(write)));
         self.settle_to(WRITES_MAX).await
     }
 
@@ -123,14 +139,20 @@ impl Stage {
     pub(super) async fn replace(&mut self, pages: Vec<(u32, PlanPage)>) -> Result<(), Failure> {
         self.settle().await?;
         for (number, page) in pages {
-            let bytes = postcard::to_allocvec(&page)
-                .map_err(|error| Failure::new("run.stage", error.to_string()))?;
-            self.waiting.push((number, bytes));
+            self.waiting.push((number, encode(&page)?));
         }
         self.flush().await?;
         self.settle().await
     }
 }
+
+fn encode(page: &PlanPage) -> Result<Vec<u8>, Failure> {
+    let bytes = Vec::with_capacity(page.rows.len() * ROW_BYTES + page.unchanged.len() * 10);
+    postcard::to_io(page, bytes).map_err(|error| Failure::new("run.stage", error.to_string()))
+}
+
+/// About what a row of the plan takes; a guess saves copying the page as it grows.
+const ROW_BYTES: usize = 384;
 
 /// The plan's hash: over all its pages, in order.
 pub(super) fn plan_hash(

@@ -8,9 +8,10 @@ async fn a_good_page_arrives_as_it_was_sent() {
     let page = page_of(&connector(short()).await, "normal", 3).await.unwrap();
     assert_eq!(page.fields.len(), 10);
     assert_eq!(page.rows.len(), 3);
-    assert_eq!(page.rows[2].id, "id-2");
-    assert_eq!(page.rows[2].values[9].display(), "value 9 of 2");
-    assert_eq!(page.rows[2].aliases, [("number".to_owned(), "N2".to_owned())]);
+    let third = &page.rows.to_vec()[2];
+    assert_eq!(third.id, "id-2");
+    assert_eq!(third.values[9].display(), "value 9 of 2");
+    assert_eq!(third.aliases, [("number".to_owned(), "N2".to_owned())]);
     assert_eq!((page.total, page.next, page.rejects.len()), (Some(3), None, 0));
 }
 
@@ -20,7 +21,9 @@ async fn pages_that_are_refused() {
     let loaded = connector(short()).await;
     let mut session = ConnectorSession::open(&loaded, Counting::answering()).await.unwrap();
     for (behaviour, words) in [
-        ("short-row", "row 0 has 9 values for 10 fields"),
+        ("short-row", "149 cells are no rows of 15"),
+        ("torn-texts", "row 0: cell 14 is of no known kind, or its text does not fit"),
+        ("many-aliases", "1000 columns of secondary ids, at most 16 are allowed"),
         ("too-many", "11 records where 10 were asked for"),
         ("reject-flood", "110 records where 10 were asked for"),
         ("duplicate-fields", "the field `f0` occurs twice"),
@@ -47,7 +50,6 @@ async fn rows_that_are_set_aside() {
         ("bad-json", Some("id-0"), "the field `f3` is not valid JSON"),
         ("deep-json", Some("id-0"), "the field `f3` is not valid JSON"),
         ("bad-instant", Some("id-0"), "`yesterday` is no RFC 3339 instant"),
-        ("many-aliases", Some("id-0"), "it has 1000 secondary ids"),
     ] {
         let page = page_of(&loaded, behaviour, 3).await.unwrap();
         assert_eq!((page.rows.len(), page.rejects.len()), (2, 1), "{behaviour}");
@@ -60,7 +62,7 @@ async fn rows_that_are_set_aside() {
 #[tokio::test]
 async fn duplicate_ids_are_for_the_run_to_judge() {
     let page = page_of(&connector(short()).await, "duplicate-ids", 3).await.unwrap();
-    let ids: Vec<&str> = page.rows.iter().map(|row| row.id.as_str()).collect();
+    let ids: Vec<&str> = page.rows.iter().map(|row| row.id()).collect();
     assert_eq!(ids, ["id-1", "id-1", "id-2"]);
 }
 
@@ -97,7 +99,7 @@ async fn a_session_keeps_its_instance_and_shares_it_with_nobody() {
         let mut session = ConnectorSession::open(&loaded, Counting::answering()).await.unwrap();
         for expected in ["0", "1"] {
             let page = session.fetch_page(&context("count"), &request(1)).await.unwrap();
-            assert_eq!(page.rows[0].id, expected);
+            assert_eq!(page.rows.to_vec()[0].id, expected);
         }
     }
 }

@@ -40,7 +40,7 @@ async fn requests_per_call_are_counted() {
     let mut session = ConnectorSession::open(&loaded, outbound.clone()).await.unwrap();
     for call in 1..=2 {
         let page = session.fetch_page(&context("request-flood"), &request(1)).await.unwrap();
-        assert_eq!(page.rows[0].id, "7");
+        assert_eq!(page.rows.to_vec()[0].id, "7");
         assert_eq!(outbound.sent.load(Ordering::Relaxed), 7 * call);
     }
 }
@@ -85,5 +85,5 @@ async fn what_a_dying_plugin_printed_is_kept() {
 async fn the_machine_is_invisible() {
     let loaded = connector(short()).await;
     let page = page_of(&loaded, "environment", 1).await.unwrap();
-    assert_eq!(page.rows[0].id, "0 0 0", "variables, arguments, seconds since 1970");
+    assert_eq!(page.rows.to_vec()[0].id, "0 0 0", "variables, arguments, seconds since 1970");
 }

@@ -3,8 +3,10 @@
 use crate::fixtures::{
     Counting, PATIENCE, connector, context, page_of, request, resident_mb, short,
 };
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use syncline::model::http::{HttpFailure, HttpRequest, HttpResponse, Outbound};
 use syncline::plugin::{ConnectorSession, Error, Limits};
 
 /// The session ends with `code` and is dead; another session of the same plugin works.
@@ -109,6 +111,41 @@ async fn slow_import() {
     assert_eq!(error, Error::WallClock { millis: 200 });
 }
 
+/// Its requests wait for their turn for half a second.
+#[derive(Default)]
+struct Queued(OnceLock<Instant>);
+
+const QUEUE: Duration = Duration::from_millis(500);
+
+impl Outbound for Queued {
+    fn send(
+        &self,
+        _request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpFailure>> + Send + '_>> {
+        self.0.get_or_init(Instant::now);
+        Box::pin(async {
+            tokio::time::sleep(QUEUE).await;
+            Ok(HttpResponse { status: 204, ..HttpResponse::default() })
+        })
+    }
+
+    fn waited(&self) -> Duration {
+        self.0.get().map_or(Duration::ZERO, |begun| begun.elapsed().min(QUEUE))
+    }
+
+    fn prefetch(&self, _request: HttpRequest) {}
+}
+
+#[tokio::test]
+async fn the_wall_clock_stands_still_while_requests_wait_for_their_turn() {
+    let loaded = connector(Limits { wall_millis_max: 200, ..short() }).await;
+    let mut session = ConnectorSession::open(&loaded, Arc::new(Queued::default())).await.unwrap();
+    let begun = Instant::now();
+    let error = session.fetch_page(&context("request"), &request(1)).await.unwrap_err();
+    assert_eq!(error.to_string(), "status 204");
+    assert!(begun.elapsed() >= QUEUE);
+}
+
 #[tokio::test]
 async fn the_wall_clock_also_stops_a_guest_that_computes() {
     let limits = Limits { cpu_millis_max: 600_000, wall_millis_max: 200, ..short() };
@@ -158,5 +195,5 @@ async fn waiting_for_the_remote_is_not_cpu() {
     let limits = Limits { cpu_millis_max: 20, http_calls_max: 200, ..short() };
     let loaded = connector(limits).await;
     let page = page_of(&loaded, "request-flood", 1).await.unwrap();
-    assert_eq!(page.rows[0].id, "200");
+    assert_eq!(page.rows.to_vec()[0].id, "200");
 }

@@ -26,7 +26,7 @@ async fn good_ones_load() {
     let loaded = try_load(hostile_connector()).await.unwrap();
     assert_eq!((loaded.name.as_str(), loaded.kind), ("hostile", Kind::Connector));
     assert_eq!(loaded.sha256.len(), 64);
-    assert!(loaded.abilities.fetch);
+    assert_eq!(loaded.abilities.names(), ["fetch", "webhook"]);
     let loaded = try_load(hostile_strategy()).await.unwrap();
     assert_eq!((loaded.name.as_str(), loaded.kind), ("hostile-strategy", Kind::Strategy));
 }
@@ -114,7 +114,8 @@ async fn manifests_that_are_wrong() {
         ("unknown-type", "`/entities/0/fields/2/type`", "unknown variant `day`"),
         ("two-entities", "`/entities/1`", "`member` occurs twice"),
         ("bad-schema", "`/configSchema", "not a valid JSON Schema"),
-        ("bad-source", "`/template/entities/member/fields/1/source`", "no field `nobody`"),
+        ("bad-source", "`/template/entities/member/fields/1/source`", "no source field `nobody`"),
+        ("bad-scheme", "`/webhook/scheme`", "`homemade` is none of github,"),
         ("typo", "`/", "`tilte`"),
     ] {
         check(&variant(word), "plugin.manifest", pointer).await;

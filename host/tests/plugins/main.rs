@@ -7,8 +7,10 @@
 mod answers;
 mod cost;
 mod fixtures;
+mod hooks;
 mod imports;
 mod limits;
 mod loading;
 mod registry;
+mod shapes;
 mod strategies;

@@ -42,7 +42,7 @@ pub(super) async fn run(args: DemoArgs, session: &mut Session<'_>) -> Result<Exi
     let config = settings(&args, session, &federation);
     telemetry::init(&config.log, session.io.color)
         .map_err(|error| Problem::failed("cannot set up logging").caused_by(&error))?;
-    let token = engine::init(&config, home.path()).await?.token;
+    let token = engine::init(&config, home.path(), None).await?.token;
     let machine_token = engine::add_machine_token(&config, home.path(), "import").await?;
     let running = engine::start(config, home.path(), StartOptions::default()).await?;
     let server = format!("http://{}", running.local_addr());

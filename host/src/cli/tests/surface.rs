@@ -131,3 +131,49 @@ fn tables_align_and_cut() {
     assert_eq!(lines[1], format!("é{}1", " ".repeat(61)));
     assert_eq!(lines[2], format!("{cut}  -"));
 }
+
+/// What scripts and documents call, of what is built.
+const VERBS: &str = "init | serve | demo | check-config | doctor | version | completions | man | openapi | \
+    plugin list | plugin install | plugin approve | plugin inspect | plugin activate | plugin reload | \
+    connector list | connector create | connector update | connector credentials | connector check | \
+    connector health | connector clear-errors | connector oauth start | connector oauth refresh | \
+    org list | org create | org connect | org disconnect | template preview | sync | \
+    run list | run show | run export | run approve | run undo | \
+    conflict list | conflict show | conflict resolve | failure list | record edit | changes | \
+    user create | user list | token create | token list | token delete | audit list | audit verify | \
+    notify create | notify test | key status | key rotate";
+
+#[test]
+fn every_verb_that_others_rely_on_is_there() {
+    for verb in VERBS.split('|') {
+        let mut args: Vec<&str> = verb.split_whitespace().collect();
+        args.push("--help");
+        let ended = command(&args, &[], "");
+        assert_eq!(ended.exit, Exit::Ok, "{verb}: {}", ended.err);
+        assert!(ended.out.contains("Usage: syncline "), "{verb}: {}", ended.out);
+    }
+}
+
+#[test]
+fn shells_and_manuals_know_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ended = command(&["completions", shell], &[], "");
+        assert_eq!(ended.exit, Exit::Ok, "{shell}: {}", ended.err);
+        for word in ["destroy-credentials", "plan-hash", "check-config"] {
+            assert!(ended.out.contains(word), "{shell} does not know {word}");
+        }
+    }
+    assert_eq!(command(&["completions", "tcsh"], &[], "").exit, Exit::Usage);
+    let ended = command(&["man"], &[], "");
+    assert!(ended.out.contains(".TH syncline 1"), "{}", ended.out);
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().to_str().unwrap();
+    let ended = command(&["man", "--dir", at], &[], "");
+    assert_eq!((ended.exit, ended.out.as_str()), (Exit::Ok, ""), "{}", ended.err);
+    let page = std::fs::read_to_string(dir.path().join("syncline-connector-create.1")).unwrap();
+    assert!(page.contains(".TH syncline-connector-create 1"), "{page}");
+    assert!(page.contains("federation\\-code"), "{page}");
+    let ended = command(&["man", "--dir", &format!("{at}/none")], &[], "");
+    assert_eq!(ended.exit, Exit::Failed);
+    assert!(ended.err.starts_with("error: cannot write the pages into "), "{}", ended.err);
+}

@@ -8,7 +8,7 @@ fn a_connector_is_created_with_secrets_from_safe_places_only() {
     let file = dir.path().join("key");
     std::fs::write(&file, "key-from-file\n").unwrap();
     let file = file.to_str().unwrap();
-    let cases: [(&[&str], &str, &str, Option<Value>); 5] = [
+    let cases: [(&[&str], &str, &str, Option<Value>); 6] = [
         (&[], "", "none", None),
         (&["--api-key-file", file], "", "apiKey", Some(json!({"apiKey": "key-from-file"}))),
         (
@@ -24,6 +24,12 @@ fn a_connector_is_created_with_secrets_from_safe_places_only() {
             Some(json!({"username": "u", "password": "pa ss"})),
         ),
         (&["--token-file", "-"], "t", "bearer", Some(json!({"token": "t"}))),
+        (
+            &["--client-id", "c", "--client-secret-file", "-"],
+            "s",
+            "oauth2",
+            Some(json!({"clientId": "c", "clientSecret": "s"})),
+        ),
     ];
     for (flags, input, auth_type, credentials) in cases {
         let mut args = vec!["connector", "create", "--name", "main", "--federation-code", "gaa"];
@@ -52,6 +58,21 @@ fn a_connector_is_created_with_secrets_from_safe_places_only() {
     assert_eq!(ended.exit, Exit::Usage);
     let both = ["connector", "credentials", "c", "--token-file", "a", "--api-key-file", "b"];
     assert_eq!(command(&both, &[], "").exit, Exit::Usage);
+}
+
+#[test]
+fn an_authorization_begins_with_an_address_and_a_refresh_shows_what_is_known() {
+    let started = json!({"authorizationUrl": "https://a.example/?state=s", "state": "s"});
+    let steps = vec![connectors(), ("POST /connectors/con_1/oauth/start", 200, started)];
+    let args = ["connector", "oauth", "start", "main", "--connection", "link_1"];
+    let (ended, seen) = against(steps, &args, "");
+    assert_eq!(body(&seen[1]), json!({"connectionId": "link_1"}));
+    assert_eq!(ended.out, "https://a.example/?state=s\n");
+    let known = json!({"connectorId": "con_1", "needsReauth": false});
+    let steps = vec![connectors(), ("POST /connectors/con_1/oauth/refresh", 200, known)];
+    let (ended, seen) = against(steps, &["connector", "oauth", "refresh", "main"], "");
+    assert_eq!((ended.exit, body(&seen[1])), (Exit::Ok, json!({})));
+    assert!(ended.out.contains("needsReauth:  false"), "{}", ended.out);
 }
 
 #[test]
@@ -94,8 +115,10 @@ fn organizations_are_connected_and_disconnected_by_connector_name() {
     assert_eq!(ended.exit, Exit::NotFound);
 }
 
-/// A sync without names, where there is one connection, that ends as `last` says.
+/// A sync without names, where there is one connection, that ends as `last` says. Of a server without streams, so that
+/// the run is asked for.
 fn waited(last: Value) -> Ended {
+    let no_stream = || ("GET /sync/status/run_1/events", 404, json!({"code": "not-found"}));
     let running = json!({"syncId": "run_1", "status": "running",
         "progress": {"phase": "fetch", "fetched": 3, "total": 9}});
     let steps = vec![
@@ -106,8 +129,11 @@ fn waited(last: Value) -> Ended {
             list(json!([{"id": "link_1", "connectorId": "con_1"}])),
         ),
         ("POST /sync/member", 202, json!({"syncId": "run_1", "status": "queued"})),
+        no_stream(),
         ("GET /sync/status/run_1", 200, json!({"syncId": "run_1", "status": "queued"})),
+        no_stream(),
         ("GET /sync/status/run_1", 200, running),
+        no_stream(),
         ("GET /sync/status/run_1", 200, last),
     ];
     let (ended, seen) = against(steps, &["sync", "member", "--wait"], "");
@@ -127,6 +153,7 @@ fn waiting_for_a_run_tells_its_outcome_by_exit_code() {
         ("cancelled", 0, Exit::Failed),
         ("held", 0, Exit::Failed),
         ("needsReauth", 0, Exit::Failed),
+        ("waiting", 0, Exit::Failed),
     ];
     for (status, quarantined, exit) in cases {
         let counts = json!({"fetched": 9, "created": 0, "quarantined": quarantined});
@@ -244,4 +271,46 @@ fn plugins_are_uploaded_as_bytes() {
     std::fs::write(&file, vec![0; 1025]).unwrap();
     let ended = command(&["plugin", "install", file.to_str().unwrap()], &limit, "");
     assert!(ended.err.contains("is larger than 1024 bytes"), "{}", ended.err);
+}
+
+#[test]
+fn a_schedule_is_made_changed_paused_and_looked_at() {
+    let created = json!({"id": "sch_2", "cron": "@daily"});
+    let steps = vec![connectors(), ("POST /sync/schedules", 201, created.clone())];
+    let args = ["schedule", "set", "--connector", "main", "--org", "o", "--cron", "@daily"];
+    let more = ["--overlap", "bufferOne", "--jitter", "0s", "--mode", "incremental"];
+    let (ended, seen) = against(steps, &[&args[..], &more[..]].concat(), "");
+    assert_eq!(ended.exit, Exit::Ok);
+    let expect = json!({"connectorId": "con_1", "organizationId": "o", "cron": "@daily",
+        "overlap": "bufferOne", "jitter": "0s", "mode": "incremental"});
+    assert_eq!(body(&seen[1]), expect);
+
+    let path = "GET /sync/schedules/sch_2";
+    let steps =
+        vec![(path, 200, created.clone()), ("PUT /sync/schedules/sch_2", 200, created.clone())];
+    let args = ["schedule", "set", "sch_2", "--catch-up", "2h", "--enabled", "false"];
+    let (_, seen) = against(steps, &args, "");
+    assert_eq!(seen[1].if_match, "\"v7\"");
+    assert_eq!(body(&seen[1]), json!({"catchUpWindow": "2h", "enabled": false}));
+    assert_eq!(command(&["schedule", "set", "--cron", "@daily"], &[], "").exit, Exit::Usage);
+
+    let steps = vec![("POST /sync/schedules/sch_2/pause", 200, created.clone())];
+    let args = ["schedule", "pause", "sch_2", "--reason", "holidays"];
+    let (_, seen) = against(steps, &args, "");
+    assert_eq!(body(&seen[0]), json!({"reason": "holidays"}));
+
+    let next = list(json!([{"nominalAt": "2026-01-01T02:00:00.000Z"}]));
+    let steps = vec![("GET /sync/schedules/sch_2/next?count=3", 200, next)];
+    let (ended, _) = against(steps, &["schedule", "next", "sch_2", "--count", "3"], "");
+    assert!(ended.out.contains("2026-01-01T02:00:00.000Z"), "{}", ended.out);
+
+    let fires = list(json!([{"outcome": "skipped", "reason": "run_1 is still running"}]));
+    let steps = vec![("GET /sync/schedules/sch_2/fires?outcome=caughtUp&limit=50", 200, fires)];
+    let args = ["schedule", "fires", "sch_2", "--outcome", "caughtUp"];
+    let (ended, _) = against(steps, &args, "");
+    assert!(ended.out.contains("run_1 is still running"), "{}", ended.out);
+
+    let steps = vec![(path, 200, created), ("DELETE /sync/schedules/sch_2", 204, Value::Null)];
+    let (ended, seen) = against(steps, &["schedule", "delete", "sch_2"], "");
+    assert_eq!((ended.exit, seen[1].if_match.as_str()), (Exit::Ok, "\"v7\""));
 }

@@ -99,6 +99,76 @@ async fn broken_answers_are_network_failures() {
 }
 
 #[tokio::test]
+async fn answers_that_break_the_framing_are_network_failures() {
+    fn chunks(body: &str) -> Vec<Step> {
+        let head = head(200, &[], "transfer-encoding: chunked");
+        vec![Step::Send([head, body.as_bytes().to_vec()].concat()), Step::Close]
+    }
+    fn lines(lines: &str) -> Vec<Step> {
+        vec![Step::Send(format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\nok").into_bytes()), Step::Close]
+    }
+    let scripts: [(&str, Script); 9] = [
+        ("no chunk size", || chunks("zz\r\nab\r\n0\r\n\r\n")),
+        ("negative chunk size", || chunks("-2\r\nab\r\n0\r\n\r\n")),
+        ("chunk size beyond 64 bits", || chunks("fffffffffffffffff\r\nab\r\n")),
+        ("longer than its chunk", || chunks("2\r\nabcdef\r\n0\r\n\r\n")),
+        ("two lengths", || lines("content-length: 2\r\ncontent-length: 1")),
+        ("no number as length", || lines("content-length: two")),
+        ("negative length", || lines("content-length: -2")),
+        ("a line without a name", || lines(": value\r\ncontent-length: 2")),
+        ("a control character", || lines("x-a: \u{0}\r\ncontent-length: 2")),
+    ];
+    for (name, script) in scripts {
+        let (_server, plan) = small(move |_| script()).await;
+        let failure = plan.start().get("/").await.unwrap_err();
+        assert!(matches!(failure, HttpFailure::Network(_)), "{name}: {failure:?}");
+    }
+}
+
+/// Bytes behind an answer are no answer to the next request, whoever put them there.
+#[tokio::test]
+async fn a_split_answer_is_not_taken_for_the_next_one() {
+    let (server, plan) = small(|seen| match seen.target.as_str() {
+        "/split" => {
+            let split = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\
+                         content-length: 6\r\n\r\nforged";
+            vec![Step::Send(split.as_bytes().to_vec())]
+        }
+        _ => answer(200, &[], "real"),
+    })
+    .await;
+    let bench = plan.start();
+    for _ in 0..10 {
+        assert_eq!(bench.get("/split").await.unwrap().body, "ok");
+        assert_eq!(bench.get("/next").await.unwrap().body, "real");
+    }
+    assert!(server.seen().len() >= 20);
+}
+
+/// A byte now and then keeps a connection alive and not a request.
+#[tokio::test]
+async fn answers_that_trickle_end_at_the_timeout() {
+    let scripts: [(&str, Script); 3] = [
+        ("head", || {
+            let head = b"HTTP/1.1 200 OK\r\nx-long: ".to_vec();
+            vec![Step::Send(head), Step::Trickle(b"a".to_vec())]
+        }),
+        ("body", || {
+            let head = head(200, &[], "transfer-encoding: chunked");
+            vec![Step::Send(head), Step::Trickle(b"1\r\na\r\n".to_vec())]
+        }),
+        ("interim answers", || vec![Step::Trickle(b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec())]),
+    ];
+    for (name, script) in scripts {
+        let (server, mut plan) = small(move |_| script()).await;
+        plan.limits().request_timeout = Duration::from_millis(200);
+        plan.options.retry.attempts_max = 1;
+        assert_eq!(plan.start().get("/").await, Err(HttpFailure::Timeout), "{name}");
+        server.left(1).await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_cut_at_any_byte_is_never_taken_for_whole() {
     let whole: [Vec<u8>; 3] = [
         [head(200, &[], "content-length: 9"), b"[1, 2, 3]".to_vec()].concat(),

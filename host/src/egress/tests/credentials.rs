@@ -158,7 +158,8 @@ async fn a_refused_token_is_replaced_once() {
     assert_eq!(bench.get("/m").await.unwrap().status, 401);
     assert_eq!(bench.outcomes(), ["401", "401"]);
 
-    let broken: TokenSource = Arc::new(|_| Box::pin(async { Err("consent was withdrawn".into()) }));
+    let broken: TokenSource =
+        Arc::new(|_| Box::pin(async { Err(HttpFailure::Denied("consent was withdrawn".into())) }));
     let mut plan = Plan::for_server(&server);
     plan.auth = Auth::Token(broken);
     let bench = plan.start();

@@ -67,8 +67,8 @@ async fn the_refusal_names_the_remedy() {
     plan.granted = vec!["http://10.0.0.5:8080".into()];
     assert_eq!(
         denied(plan.start().get("/members").await),
-        "10.0.0.5 is a private address; add \"10.0.0.5:8080\" to egress.allowPrivate if this \
-         federation is really there"
+        "10.0.0.5 is a private address; add \"10.0.0.5:8080\" to egress.allowPrivate if it is \
+         really meant to be reached"
     );
 }
 
@@ -144,6 +144,7 @@ async fn a_name_that_changes_its_answer_is_checked_at_each_connection() {
         granted: vec![format!("{scheme}://{host}:{port}").parse().unwrap()],
         methods: vec![],
         auth: Auth::None,
+        pace: Pace::default(),
         limits: Limits::default(),
         cancel: CancellationToken::new(),
         recorder: Arc::new(|_| {}),

@@ -4,9 +4,11 @@
 mod broken;
 mod credentials;
 mod destination;
+mod pacing;
 mod prefetching;
 mod retrying;
 mod server;
+mod tls;
 mod wire;
 
 use super::*;
@@ -19,6 +21,7 @@ use url::Url;
 
 /// A run against a server, with what it recorded.
 struct Bench {
+    egress: Arc<Egress>,
     client: RunClient,
     cancel: CancellationToken,
     lines: Arc<Mutex<Vec<RequestLine>>>,
@@ -33,6 +36,7 @@ struct Plan {
     granted: Vec<String>,
     methods: Vec<http::Method>,
     auth: Auth,
+    pace: Pace,
 }
 
 impl Plan {
@@ -47,12 +51,13 @@ impl Plan {
         let allow_private = vec![endpoint.parse().unwrap()];
         Plan {
             options: Options { allow_private, retry, ..Options::default() },
-            clock: Clock::fixed("2026-11-20T12:00:00Z".parse().unwrap()),
+            clock: Clock::running("2026-11-20T12:00:00Z".parse().unwrap()),
             names: Vec::new(),
             base: format!("http://{endpoint}"),
             granted: vec![format!("http://{endpoint}")],
             methods: vec![http::Method::POST, http::Method::PUT],
             auth: Auth::None,
+            pace: Pace::default(),
         }
     }
 
@@ -61,7 +66,12 @@ impl Plan {
     }
 
     fn start(self) -> Bench {
-        let names = self.names;
+        let egress = self.egress();
+        self.on(egress)
+    }
+
+    fn egress(&self) -> Arc<Egress> {
+        let names = self.names.clone();
         let lookup: Lookup = Arc::new(move |asked| {
             let found = names.iter().find(|(name, _)| *name == asked).map(|(_, answers)| {
                 answers.iter().map(|address| address.parse::<IpAddr>().unwrap()).collect()
@@ -70,7 +80,11 @@ impl Plan {
             let found = found.ok_or_else(missing);
             Box::pin(async move { found })
         });
-        let egress = Egress::with_lookup(self.options, self.clock, lookup);
+        Egress::with_lookup(self.options.clone(), self.clock.clone(), lookup)
+    }
+
+    /// One more run on the same process.
+    fn on(self, egress: Arc<Egress>) -> Bench {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
         let cancel = CancellationToken::new();
@@ -79,11 +93,12 @@ impl Plan {
             granted: self.granted.iter().map(|origin| origin.parse().unwrap()).collect(),
             methods: self.methods,
             auth: self.auth,
+            pace: self.pace,
             limits: egress.limits(),
             cancel: cancel.clone(),
             recorder: Arc::new(move |line| sink.lock().unwrap().push(line)),
         });
-        Bench { client, cancel, lines }
+        Bench { egress, client, cancel, lines }
     }
 }
 

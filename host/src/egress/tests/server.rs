@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -31,6 +32,8 @@ pub(super) enum Step {
     Send(Vec<u8>),
     /// Sends the same bytes until the client goes away.
     Flood(Vec<u8>),
+    /// Sends the same bytes now and then until the client goes away.
+    Trickle(Vec<u8>),
     /// Does nothing until the client goes away.
     Hang,
     Close,
@@ -122,6 +125,12 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
                 Step::Send(bytes) => stream.write_all(&bytes).await.is_ok(),
                 Step::Flood(bytes) => {
                     while stream.write_all(&bytes).await.is_ok() {}
+                    false
+                }
+                Step::Trickle(bytes) => {
+                    while stream.write_all(&bytes).await.is_ok() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                     false
                 }
                 Step::Hang => {

@@ -44,6 +44,7 @@ async fn connections_are_kept_and_shared_by_runs() {
             granted: plan.granted.iter().map(|origin| origin.parse().unwrap()).collect(),
             methods: vec![],
             auth: Auth::None,
+            pace: Pace::default(),
             limits: egress.limits(),
             cancel: CancellationToken::new(),
             recorder: Arc::new(|_| {}),
@@ -115,7 +116,7 @@ async fn endless_and_huge_headers_are_cut() {
     assert_eq!(bench.get("/").await, Err(HttpFailure::TooLarge(64 << 10)));
     server.left(1).await;
 
-    for (bytes, fits) in [(64_000, true), (70_000, false)] {
+    for (bytes, fits) in [(64_000, true), (70_000, false), (10 << 20, false)] {
         let (_server, plan) =
             small(move |_| answer(200, &[&format!("x-long: {}", "a".repeat(bytes))], "ok")).await;
         assert_eq!(plan.start().get("/").await.is_ok(), fits, "{bytes}");
@@ -125,6 +126,15 @@ async fn endless_and_huge_headers_are_cut() {
         small(move |_| answer(200, &many.iter().map(String::as_str).collect::<Vec<_>>(), "ok"))
             .await;
     plan.start().get("/").await.unwrap_err();
+
+    // Trailers are headers too.
+    let (server, plan) = small(|_| {
+        let body = [head(200, &[], "transfer-encoding: chunked"), b"2\r\nok\r\n0\r\n".to_vec()];
+        vec![Step::Send(body.concat()), Step::Flood(b"x-trailer: a\r\n".to_vec())]
+    })
+    .await;
+    plan.start().get("/").await.unwrap_err();
+    server.left(1).await;
 }
 
 #[tokio::test]

@@ -6,12 +6,15 @@ mod convert;
 mod page;
 
 use crate::model::remote::{CallContext, PageRequest};
+use crate::model::webhook::HookEvent;
 use crate::model::{Conflict, Decision, GuestError, RemotePage};
 use crate::plugin::Error;
 use crate::plugin::imports::http::Gate;
 use crate::plugin::imports::log::LogBuffer;
 use crate::plugin::limits::{Guard, Limits};
-use exports::syncline::plugin::{connector_info, fetch, pull, resolve, strategy_info};
+use crate::plugin::load::Abilities;
+use crate::plugin::session::Delivery;
+use exports::syncline::plugin::{connector_info, fetch, pull, resolve, strategy_info, webhook};
 use syncline::plugin::{http, log, types};
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, InstancePre, Linker, ResourceTable};
@@ -33,6 +36,7 @@ wasmtime::component::bindgen!({
             export syncline:plugin/connector-info@0.1.0;
             export syncline:plugin/pull@0.1.0;
             export syncline:plugin/fetch@0.1.0;
+            export syncline:plugin/webhook@0.1.0;
             export syncline:plugin/strategy-info@0.1.0;
             export syncline:plugin/resolve@0.1.0;
         }
@@ -121,6 +125,7 @@ pub(in crate::plugin) struct ConnectorCode {
     info: connector_info::GuestIndices,
     pull: pull::GuestIndices,
     fetch: Option<fetch::GuestIndices>,
+    webhook: Option<webhook::GuestIndices>,
 }
 
 impl ConnectorCode {
@@ -130,12 +135,13 @@ impl ConnectorCode {
             info: connector_info::GuestIndices::new(&pre)?,
             pull: pull::GuestIndices::new(&pre)?,
             fetch: fetch::GuestIndices::new(&pre).ok(),
+            webhook: webhook::GuestIndices::new(&pre).ok(),
             pre,
         })
     }
 
-    pub(in crate::plugin) fn can_fetch(&self) -> bool {
-        self.fetch.is_some()
+    pub(in crate::plugin) fn abilities(&self) -> Abilities {
+        Abilities { fetch: self.fetch.is_some(), webhook: self.webhook.is_some() }
     }
 
     pub(in crate::plugin) async fn start(
@@ -150,6 +156,10 @@ impl ConnectorCode {
                 Some(fetch) => Some(fetch.load(&mut *store, &instance)?),
                 None => None,
             },
+            webhook: match &self.webhook {
+                Some(webhook) => Some(webhook.load(&mut *store, &instance)?),
+                None => None,
+            },
         })
     }
 }
@@ -159,6 +169,7 @@ pub(in crate::plugin) struct ConnectorCalls {
     info: connector_info::Guest,
     pull: pull::Guest,
     fetch: Option<fetch::Guest>,
+    webhook: Option<webhook::Guest>,
 }
 
 type Called<T> = wasmtime::Result<Result<T, GuestError>>;
@@ -216,6 +227,24 @@ impl ConnectorCalls {
         };
         let answer = fetch.call_by_ids(store, &convert::context(context), entity, ids).await?;
         Ok(answer.map(RawPage).map_err(|error| convert::guest_error(error, limits)))
+    }
+}
+
+impl ConnectorCalls {
+    /// Only for connectors that export `webhook`. Events are lifted, and checked one by one.
+    pub(in crate::plugin) async fn parse(
+        &self,
+        store: &mut Store<ConnectorState>,
+        delivery: &Delivery<'_>,
+        limits: &Limits,
+    ) -> Called<Result<Vec<HookEvent>, String>> {
+        let Some(webhook) = &self.webhook else {
+            return Err(wasmtime::Error::msg("the component does not export `webhook`"));
+        };
+        let answer = webhook.call_parse(store, &convert::delivery(delivery)).await?;
+        Ok(answer
+            .map(|events| convert::events(events, limits))
+            .map_err(|error| convert::guest_error(error, limits)))
     }
 }
 

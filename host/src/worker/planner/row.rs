@@ -1,22 +1,23 @@
 //! What one mapped row leaves in the plan besides its changes: its fingerprint, its warnings, or why it is put aside.
 
 use crate::mapping::{Invalid, Mapped};
-use crate::model::RecordStatus;
 use crate::model::plan::{PlanFailure, PlanPage, PlanWarning};
+use crate::model::rows::PackedRow;
+use crate::store::links::Fingerprint;
 use crate::worker::setup::EntitySetup;
 use sha2::{Digest, Sha256};
 
 /// How many warnings of one page are kept; the rest is counted.
 const PAGE_WARNINGS_MAX: usize = 20;
 
-pub(super) fn warn(page: &mut PlanPage, mapped: &Mapped) {
+pub(super) fn warn(page: &mut PlanPage, mapped: &Mapped<'_>) {
     page.counts.warnings += mapped.warnings.len() as u64;
     for warning in &mapped.warnings {
         if page.warnings.len() >= PAGE_WARNINGS_MAX {
             return;
         }
         page.warnings.push(PlanWarning {
-            external_id: mapped.external_id.clone(),
+            external_id: mapped.external_id.to_owned(),
             field: warning.field.to_string(),
             message: warning.message.clone(),
         });
@@ -31,6 +32,7 @@ pub(super) fn invalid_failure(invalid: Invalid) -> PlanFailure {
         .collect();
     PlanFailure {
         external_id: invalid.external_id,
+        place: String::new(),
         stage: "validate".to_owned(),
         code: invalid.reasons.first().map_or("record.invalid", |reason| reason.code).to_owned(),
         message: words.join("; "),
@@ -38,24 +40,34 @@ pub(super) fn invalid_failure(invalid: Invalid) -> PlanFailure {
     }
 }
 
-/// What the remote said, in 16 bytes: equal bytes mean that nothing needs to be compared.
-pub(super) fn fingerprint(setup: &EntitySetup, mapped: &Mapped, encoded: &[u8]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(setup.fields_no.to_le_bytes());
-    hash.update(encoded);
-    hash.update([match mapped.status {
-        None => 0,
-        Some(RecordStatus::Active) => 1,
-        Some(RecordStatus::Inactive) => 2,
-    }]);
-    for text in mapped.aliases.iter().flat_map(|(kind, value)| [kind, value]).chain(&mapped.version)
-    {
-        hash.update(text.as_bytes());
-        hash.update([0]);
+/// What rows of one page said, in 16 bytes each: equal bytes mean that nothing needs to be compared, or even mapped.
+pub(super) struct Fingerprints(Sha256);
+
+impl Fingerprints {
+    /// Under another mapping, or with other columns, the same cells say something else.
+    pub(super) fn new(setup: &EntitySetup, fields: &[String], alias_kinds: &[String]) -> Self {
+        let mut names = Sha256::new_with_prefix(setup.mapping_digest);
+        for list in [fields, alias_kinds] {
+            names.update(list.len().to_le_bytes());
+            for name in list {
+                names.update(name.len().to_le_bytes());
+                names.update(name);
+            }
+        }
+        Fingerprints(Sha256::new_with_prefix(names.finalize()))
     }
-    let digest = hash.finalize();
-    let mut short = [0; 16];
-    short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    // All zero means "not in agreement".
-    if short == [0; 16] { [1; 16] } else { short }
+
+    /// A row with warnings has a fingerprint of its own kind: such rows are mapped each time, so that every run tells of
+    /// them.
+    pub(super) fn of(&self, row: PackedRow<'_>, warned: bool) -> Fingerprint {
+        let (cells, texts) = row.said();
+        let mut said = Vec::with_capacity(cells.len() * 4 + texts.len() + 1);
+        cells.iter().for_each(|cell| said.extend_from_slice(&cell.to_le_bytes()));
+        said.extend_from_slice(texts.as_bytes());
+        said.push(u8::from(warned));
+        let digest = self.0.clone().chain_update(said).finalize();
+        let short = digest.first_chunk::<16>().copied().unwrap_or_default();
+        // All zero means "not in agreement".
+        if short == [0; 16] { [1; 16] } else { short }
+    }
 }

@@ -2,14 +2,16 @@
 //!
 //! Nothing that a guest returns is believed. Pages are checked in `page`.
 
-use super::exports::syncline::plugin::{pull, resolve};
+use super::exports::syncline::plugin::{pull, resolve, webhook};
 use super::syncline::plugin::{http, types};
 use crate::model::conflict::SourceOfTruth;
 use crate::model::http::{HttpFailure, HttpRequest, HttpResponse};
 use crate::model::remote::{CallContext, PageRequest};
+use crate::model::webhook::HookEvent;
 use crate::model::{Choice, Conflict, Decision, GuestError, Side, Value};
 use crate::plugin::imports::log::clean;
 use crate::plugin::limits::Limits;
+use crate::plugin::session::Delivery;
 
 /// How many settings a connector may complain about at once.
 const CONFIG_ISSUES_MAX: usize = 50;
@@ -110,6 +112,47 @@ pub(super) fn http_failure(failure: HttpFailure) -> http::Failure {
         HttpFailure::Network(text) => http::Failure::Network(text),
         HttpFailure::Stopped => http::Failure::Stopped,
     }
+}
+
+pub(super) fn delivery(delivery: &Delivery<'_>) -> webhook::Delivery {
+    webhook::Delivery {
+        config: delivery.config.to_owned(),
+        headers: delivery.headers.to_vec(),
+        body: delivery.body.to_vec(),
+    }
+}
+
+/// As many as allowed, with ids that a record can have; or how the answer breaks the contract.
+pub(super) fn events(
+    events: Vec<webhook::Event>,
+    limits: &Limits,
+) -> Result<Vec<HookEvent>, String> {
+    if events.len() > limits.events_per_delivery_max {
+        return Err(format!("{} events, at most {}", events.len(), limits.events_per_delivery_max));
+    }
+    let fits = |text: &str| {
+        (1..=limits.id_bytes_max).contains(&text.len()) && !text.contains(char::is_control)
+    };
+    let event = |(number, event): (usize, webhook::Event)| {
+        let event = HookEvent {
+            organization: event.organization,
+            entity: event.entity,
+            id: event.id,
+            kind: event.kind,
+            event_id: event.event_id,
+            merged_into: event.merged_into,
+        };
+        let optional = [&event.organization, &event.event_id, &event.merged_into];
+        let optional = optional.into_iter().flatten().all(|text| fits(text));
+        if optional && fits(&event.entity) && fits(&event.id) && fits(&event.kind) {
+            return Ok(event);
+        }
+        Err(format!(
+            "event {number} has an empty text, one of more than {} bytes, or control characters",
+            limits.id_bytes_max
+        ))
+    };
+    events.into_iter().enumerate().map(event).collect()
 }
 
 pub(super) fn conflict(conflict: &Conflict) -> resolve::Conflict {

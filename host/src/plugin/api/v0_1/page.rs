@@ -1,12 +1,12 @@
 //! From a page as a guest gave it to a page of the model.
 //!
 //! What breaks the page as a whole (shape, sizes, cursor) refuses it; what is wrong with one row alone turns that row into
-//! a reject, so that the others proceed. Texts are moved, never copied: a page of 1,000 rows passes here often.
+//! a reject, so that the others proceed. Texts stay where they are: a page of 1,000 rows passes here often.
 
-use super::convert::value;
 use super::syncline::plugin::types;
 use crate::model::remote::Reject;
-use crate::model::{RemotePage, RemoteRow, Value};
+use crate::model::rows::{PackedRow, Rows};
+use crate::model::{Cell, RemotePage, Value};
 use crate::plugin::imports::log::clean;
 use crate::plugin::limits::Limits;
 use serde::de::IgnoredAny;
@@ -19,30 +19,28 @@ pub(in crate::plugin) struct Bounds<'a> {
 }
 
 pub(super) fn page(raw: types::Page, bounds: &Bounds<'_>) -> Result<RemotePage, String> {
-    let types::Page { fields, rows: raw_rows, next, checkpoint, total, rejects } = raw;
+    let types::Page { fields, alias_kinds, cells, texts, next, checkpoint, total, rejects } = raw;
     let limits = bounds.limits;
-    let records = raw_rows.len() + rejects.len();
+    check_fields(&fields, limits)?;
+    check_kinds(&alias_kinds, limits)?;
+    check_cursor("next", next.as_deref(), limits)?;
+    check_cursor("checkpoint", checkpoint.as_deref(), limits)?;
+    let mut rows =
+        Rows::new(alias_kinds, fields.len(), cells, texts).map_err(|error| error.to_string())?;
+    let records = rows.len() + rejects.len();
     if records > bounds.records_max {
         return Err(format!("{records} records where {} were asked for", bounds.records_max));
     }
-    check_fields(&fields, limits)?;
-    check_cursor("next", next.as_deref(), limits)?;
-    check_cursor("checkpoint", checkpoint.as_deref(), limits)?;
-
     let mut rejects: Vec<Reject> =
         rejects.into_iter().map(|reject| bounded(reject, limits)).collect();
-    let mut rows = Vec::with_capacity(raw_rows.len());
-    for (number, raw) in raw_rows.into_iter().enumerate() {
-        if raw.values.len() != fields.len() {
-            let (values, fields) = (raw.values.len(), fields.len());
-            return Err(format!("row {number} has {values} values for {fields} fields"));
-        }
-        let row = row(raw);
-        match row_fault(&row, &fields, limits) {
-            None => rows.push(row),
-            Some(fault) => rejects.push(fault),
-        }
-    }
+    // Nearly all pages have none, which one look at all texts tells.
+    let controls = has_control(rows.texts());
+    rows.retain(|row| {
+        let fault = row_fault(row, &fields, controls, limits);
+        let keep = fault.is_none();
+        rejects.extend(fault);
+        keep
+    });
     Ok(RemotePage { fields, rows, next, checkpoint, total, rejects })
 }
 
@@ -66,6 +64,20 @@ fn check_fields(fields: &[String], limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
+fn check_kinds(kinds: &[String], limits: &Limits) -> Result<(), String> {
+    if kinds.len() > limits.aliases_per_row_max {
+        return Err(format!(
+            "{} columns of secondary ids, at most {} are allowed",
+            kinds.len(),
+            limits.aliases_per_row_max
+        ));
+    }
+    match kinds.iter().find_map(|kind| id_fault(kind, limits)) {
+        Some(fault) => Err(format!("a kind of secondary ids {fault}")),
+        None => Ok(()),
+    }
+}
+
 /// A cursor is opaque, so it may hold any character; an empty one would never end a listing.
 fn check_cursor(name: &str, cursor: Option<&str>, limits: &Limits) -> Result<(), String> {
     match cursor {
@@ -87,57 +99,69 @@ fn bounded(reject: types::Reject, limits: &Limits) -> Reject {
     }
 }
 
-fn row(raw: types::Row) -> RemoteRow {
-    RemoteRow {
-        id: raw.id,
-        aliases: raw.aliases,
-        updated_at: raw.updated_at,
-        version: raw.version,
-        deleted: raw.deleted,
-        values: raw.values.into_iter().map(value).collect(),
-    }
-}
-
 /// The reject that takes the row's place, if anything is wrong with it. It keeps the id, so that nobody takes the record
-/// for gone, unless the id itself cannot be used.
-fn row_fault(row: &RemoteRow, fields: &[String], limits: &Limits) -> Option<Reject> {
-    if let Some(fault) = id_fault(&row.id, limits) {
+/// for gone, unless the id itself cannot be used. `controls`: some text of the page may have control characters.
+fn row_fault(
+    row: PackedRow<'_>,
+    fields: &[String],
+    controls: bool,
+    limits: &Limits,
+) -> Option<Reject> {
+    let id = row.id();
+    if let Some(fault) = id_fault_in(id, controls, limits) {
         let reason = format!("the id {fault}");
-        return Some(Reject { id: None, reason, raw: clean(&row.id, limits.reject_bytes_max) });
+        return Some(Reject { id: None, reason, raw: clean(id, limits.reject_bytes_max) });
     }
-    let reason = aliases_fault(row, limits)
-        .or_else(|| tokens_fault(row, limits))
-        .or_else(|| values_fault(row, fields, limits))?;
-    Some(Reject { id: Some(row.id.clone()), reason, raw: String::new() })
+    let reason = head_fault(row)
+        .or_else(|| aliases_fault(row, controls, limits))
+        .or_else(|| tokens_fault(row, controls, limits))
+        .or_else(|| values_fault(row, fields, controls, limits))?;
+    Some(Reject { id: Some(id.to_owned()), reason, raw: String::new() })
 }
 
 fn id_fault(id: &str, limits: &Limits) -> Option<&'static str> {
+    id_fault_in(id, true, limits)
+}
+
+fn id_fault_in(id: &str, controls: bool, limits: &Limits) -> Option<&'static str> {
     if id.is_empty() {
         Some("is empty")
     } else if id.len() > limits.id_bytes_max {
         Some("is too long")
-    } else if has_control(id) {
+    } else if controls && has_control(id) {
         Some("has control characters")
     } else {
         None
     }
 }
 
-fn aliases_fault(row: &RemoteRow, limits: &Limits) -> Option<String> {
-    if row.aliases.len() > limits.aliases_per_row_max {
-        return Some(format!("it has {} secondary ids", row.aliases.len()));
-    }
-    row.aliases.iter().find_map(|(kind, id)| {
-        let fault = id_fault(kind, limits).or_else(|| id_fault(id, limits))?;
-        Some(format!("a secondary id or its kind {fault}"))
+/// Whether id, time, version and deleted flag are of the kinds that the contract says.
+fn head_fault(row: PackedRow<'_>) -> Option<String> {
+    let optional = |cell| matches!(cell, Some(Cell::Absent | Cell::Text(_)));
+    let mut head = row.head();
+    let fits = matches!(head.next(), Some(Cell::Text(_)))
+        && optional(head.next())
+        && optional(head.next())
+        && matches!(head.next(), Some(Cell::Bool(_)));
+    (!fits).then(|| "its id, time, version or deleted flag is of another kind".to_owned())
+}
+
+fn aliases_fault(row: PackedRow<'_>, controls: bool, limits: &Limits) -> Option<String> {
+    row.aliases().find_map(|(_, value)| {
+        let fault = match value {
+            Cell::Absent => return None,
+            Cell::Text(id) => id_fault_in(id, controls, limits)?,
+            _ => "is no text",
+        };
+        Some(format!("a secondary id {fault}"))
     })
 }
 
-fn tokens_fault(row: &RemoteRow, limits: &Limits) -> Option<String> {
-    if let Some(fault) = row.version.as_deref().and_then(|version| id_fault(version, limits)) {
+fn tokens_fault(row: PackedRow<'_>, controls: bool, limits: &Limits) -> Option<String> {
+    if let Some(fault) = row.version().and_then(|version| id_fault_in(version, controls, limits)) {
         return Some(format!("the version token {fault}"));
     }
-    match row.updated_at.as_deref() {
+    match row.updated_at() {
         Some(text) if text.parse::<jiff::Timestamp>().is_err() => {
             Some(format!("`{}` is no RFC 3339 instant", clean(text, 64)))
         }
@@ -145,24 +169,33 @@ fn tokens_fault(row: &RemoteRow, limits: &Limits) -> Option<String> {
     }
 }
 
-fn values_fault(row: &RemoteRow, fields: &[String], limits: &Limits) -> Option<String> {
-    row.values.iter().zip(fields).find_map(|(value, field)| {
-        Some(format!("the field `{field}` {}", value_fault(value, limits)?))
+fn values_fault(
+    row: PackedRow<'_>,
+    fields: &[String],
+    controls: bool,
+    limits: &Limits,
+) -> Option<String> {
+    row.values().zip(fields).find_map(|(cell, field)| {
+        Some(format!("the field `{field}` {}", cell_fault(cell, controls, limits)?))
     })
 }
 
 /// What is wrong with one value on its own, whatever its field.
 pub(super) fn value_fault(value: &Value, limits: &Limits) -> Option<&'static str> {
-    match value {
-        Value::Absent | Value::Null | Value::Bool(_) | Value::Int(_) => None,
-        Value::Text(text) | Value::Json(text) if text.len() > limits.string_bytes_max => {
+    cell_fault(Cell::from(value), true, limits)
+}
+
+fn cell_fault(cell: Cell<'_>, controls: bool, limits: &Limits) -> Option<&'static str> {
+    match cell {
+        Cell::Absent | Cell::Null | Cell::Bool(_) | Cell::Int(_) => None,
+        Cell::Text(text) | Cell::Json(text) if text.len() > limits.string_bytes_max => {
             Some("is too long")
         }
-        Value::Text(text) if has_control(text) => Some("has control characters"),
-        Value::Json(text) if serde_json::from_str::<IgnoredAny>(text).is_err() => {
+        Cell::Text(text) if controls && has_control(text) => Some("has control characters"),
+        Cell::Json(text) if serde_json::from_str::<IgnoredAny>(text).is_err() => {
             Some("is not valid JSON")
         }
-        Value::Text(_) | Value::Json(_) => None,
+        Cell::Text(_) | Cell::Json(_) => None,
     }
 }
 
@@ -181,22 +214,28 @@ mod tests {
     use std::time::Instant;
 
     fn raw_page(rows: usize) -> types::Page {
-        let row = |number: usize| types::Row {
-            id: format!("id-{number}"),
-            aliases: vec![("number".to_owned(), format!("N{number}"))],
-            updated_at: Some("2026-02-28T10:00:00Z".to_owned()),
-            version: None,
-            deleted: false,
-            values: vec![types::Value::Text("a value of some length".to_owned()); 10],
-        };
-        types::Page {
+        let mut page = types::Page {
             fields: (0..10).map(|number| format!("f{number}")).collect(),
-            rows: (0..rows).map(row).collect(),
+            alias_kinds: vec!["number".to_owned()],
+            cells: Vec::new(),
+            texts: String::new(),
             next: None,
             checkpoint: None,
             total: None,
             rejects: vec![],
+        };
+        fn push(page: &mut types::Page, text: &str) {
+            page.texts.push_str(text);
+            page.cells.push(u32::try_from(text.len()).unwrap() << 3 | 2);
         }
+        for number in 0..rows {
+            push(&mut page, &format!("id-{number}"));
+            push(&mut page, "2026-02-28T10:00:00Z");
+            page.cells.extend([0, 3]);
+            push(&mut page, &format!("N{number}"));
+            (0..10).for_each(|_| push(&mut page, "a value of some length"));
+        }
+        page
     }
 
     #[test]

@@ -1,0 +1,312 @@
+//! One delivery, from its arrival to its answer. Reads as the order of the checks: signature, rates, replay window,
+//! room on the disk, then one durable write that finds duplicates.
+
+use super::target::Target;
+use super::{Error, Inbox, lock};
+use crate::model::ids::HookId;
+use crate::model::webhook::{Hook, Verdict};
+use crate::model::{ConnectionId, ConnectorId};
+use crate::signature::{Identity, Verified, Verifier, shipped};
+use crate::store::hooks::{self, Appended, NewHook, Seen};
+use http::HeaderMap;
+use sha2::Digest as _;
+use sha2::Sha256;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Of the headers that are kept with a delivery.
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 8 << 10;
+/// Say how the delivery travelled, or who the sender is to us; no connector asks.
+const DROPPED_HEADERS: [&str; 14] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+/// When somebody who found the disk full may come again.
+const FULL_WAIT_MILLIS: i64 = 60_000;
+/// Shipped under this name: the form that one address takes for all connectors.
+const SHARED_SCHEME: &str = "original";
+
+/// Where a delivery was sent to.
+#[derive(Clone, Copy, Debug)]
+pub enum Address<'a> {
+    Connector(&'a str),
+    Connection(&'a str, &'a str),
+    /// The address of all: the body names the connector.
+    Shared,
+}
+
+pub struct Arrival<'a> {
+    pub address: Address<'a>,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+    pub from: Option<IpAddr>,
+}
+
+/// What the sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Durable.
+    Accepted(HookId),
+    /// Durable before.
+    Duplicate(HookId),
+    /// Somebody is there.
+    Handshake,
+    /// Unknown, disabled, unsigned, forged, played again: all alike.
+    Refused,
+    /// Too many; come again in so many milliseconds.
+    Slow(i64),
+    /// No room; the same.
+    Full(i64),
+}
+
+/// Why a delivery goes no further.
+enum Refused {
+    /// The signature is not that of the connector, or there is none.
+    Unverified,
+    Handshake,
+}
+
+impl Inbox {
+    /// Decides on a delivery. What is accepted is durable when this comes back.
+    pub async fn receive(&self, arrival: Arrival<'_>) -> Result<Answer, Error> {
+        let now = self.now();
+        let target = self.target(&arrival)?;
+        let target = target.as_deref();
+        let verified = match self.verify(target, &arrival) {
+            Ok(verified) => verified,
+            Err(refused) => return Ok(self.refuse(target, &arrival, &refused, now)),
+        };
+        let Some(target) = target else { return Ok(Answer::Refused) };
+        if let Err(wait) = lock(&self.0.verified).take(target.connector, now) {
+            self.note_refused(target, &arrival, Verdict::RateLimited, now);
+            return Ok(Answer::Slow(wait));
+        }
+        let tolerance = target.verifier.tolerance_millis();
+        let is_far = |(at, tolerance): (i64, i64)| now.abs_diff(at) > tolerance.unsigned_abs();
+        if verified.signed_at.zip(tolerance).is_some_and(is_far) {
+            self.note_refused(target, &arrival, Verdict::Replayed, now);
+            return Ok(Answer::Refused);
+        }
+        if (self.0.is_full)() {
+            return Ok(Answer::Full(FULL_WAIT_MILLIS));
+        }
+        let seen = self.seen(&verified.identity, arrival.body, now);
+        let mut hook = hook(target, &arrival, Verdict::Accepted, now);
+        if let Identity::Id(id) = verified.identity {
+            hook.delivery_id = Some(id);
+        }
+        hook.headers = kept_headers(&target.verifier, arrival.headers);
+        let body = self.0.bodies.seal(&mut hook, arrival.body)?;
+        let new = NewHook { hook, body, seen: Some(seen) };
+        let appended = hooks::append(&self.0.store, self.floor(), Arc::new(new)).await?;
+        Ok(match appended {
+            Appended::New(id) => {
+                lock(&self.0.acks).note(id, self.now());
+                self.0.bell.notify_one();
+                Answer::Accepted(id)
+            }
+            Appended::Duplicate { of, .. } => Answer::Duplicate(of),
+        })
+    }
+
+    /// Notes a delivery whose body was not even read.
+    pub fn note_oversized(&self, address: Address<'_>, from: Option<IpAddr>) -> Result<(), Error> {
+        let headers = HeaderMap::new();
+        let arrival = Arrival { address, headers: &headers, body: b"", from };
+        if let Some(target) = self.target(&arrival)? {
+            self.note_refused(&target, &arrival, Verdict::TooLarge, self.now());
+        }
+        Ok(())
+    }
+
+    fn target(&self, arrival: &Arrival<'_>) -> Result<Option<Arc<Target>>, Error> {
+        let place = match arrival.address {
+            Address::Connector(id) => id.parse().ok().map(|id: ConnectorId| (id, None)),
+            Address::Connection(connector, connection) => {
+                let ids = (connector.parse::<ConnectorId>(), connection.parse::<ConnectionId>());
+                if let (Ok(connector), Ok(connection)) = ids {
+                    Some((connector, Some(connection)))
+                } else {
+                    None
+                }
+            }
+            Address::Shared => {
+                let named = shipped(SHARED_SCHEME)
+                    .and_then(|shared| shared.connector_named(arrival.body))
+                    .and_then(|id| id.parse().ok());
+                named.map(|id: ConnectorId| (id, None))
+            }
+        };
+        let Some(place) = place else { return Ok(None) };
+        let found = self.0.targets.find(place)?;
+        // The shared address is for connectors whose form names them.
+        let fits = |target: &Arc<Target>| {
+            !matches!(arrival.address, Address::Shared)
+                || target.verifier.scheme().connector.is_some()
+        };
+        Ok(found.filter(fits))
+    }
+
+    fn verify(&self, target: Option<&Target>, arrival: &Arrival<'_>) -> Result<Verified, Refused> {
+        let (headers, body) = (arrival.headers, arrival.body);
+        let Some(target) = target else {
+            // Whether there is a connector shows in no time either.
+            let verifier = shipped(SHARED_SCHEME);
+            let _ = verifier.map(|verifier| verifier.verify(&self.0.nobody, headers, body));
+            return Err(Refused::Unverified);
+        };
+        if target.verifier.is_handshake(headers, body) {
+            return Err(Refused::Handshake);
+        }
+        let verified = target.verifier.verify(&target.keys, headers, body);
+        let verified = verified.map_err(|_| Refused::Unverified)?;
+        // A form that names its connector is valid for that one only, whatever the address.
+        let named = target.verifier.connector_named(body);
+        match named.is_none_or(|named| named == target.connector.to_string()) {
+            true => Ok(verified),
+            false => Err(Refused::Unverified),
+        }
+    }
+
+    /// Answers what is not believed. Only this traffic is slowed down by its address.
+    fn refuse(
+        &self,
+        target: Option<&Target>,
+        arrival: &Arrival<'_>,
+        refused: &Refused,
+        now: i64,
+    ) -> Answer {
+        if let Some(from) = arrival.from
+            && let Err(wait) = lock(&self.0.unverified).take(party(from), now)
+        {
+            return Answer::Slow(wait);
+        }
+        match (refused, target) {
+            (Refused::Handshake, _) => Answer::Handshake,
+            (Refused::Unverified, Some(target)) => {
+                self.note_refused(target, arrival, Verdict::BadSignature, now);
+                Answer::Refused
+            }
+            (Refused::Unverified, None) => Answer::Refused,
+        }
+    }
+
+    /// Counts what was refused, and writes the first of an hour down. Nobody waits for that.
+    fn note_refused(&self, target: &Target, arrival: &Arrival<'_>, verdict: Verdict, now: i64) {
+        let noted = lock(&self.0.refusals).note(target.connector, verdict, now);
+        let Some(unlogged) = noted else { return };
+        if (self.0.is_full)() {
+            return;
+        }
+        let hook = Hook { unlogged, ..hook(target, arrival, verdict, now) };
+        let new = Arc::new(NewHook { hook, body: Vec::new(), seen: None });
+        let (store, floor) = (self.0.store.clone(), self.floor());
+        tokio::spawn(self.0.clock.task(async move {
+            if let Err(error) = hooks::append(&store, floor, new).await {
+                tracing::error!(%error, "a refused delivery was not noted");
+            }
+        }));
+    }
+
+    /// What a delivery is known by, and for how long.
+    fn seen(&self, identity: &Identity, body: &[u8], now: i64) -> Seen {
+        let options = &self.0.options;
+        let (kind, bytes, millis): (u8, &[u8], i64) = match identity {
+            Identity::Id(id) => (1, id.as_bytes(), options.dedup_millis),
+            Identity::Timed(digest) => (2, digest, options.dedup_millis),
+            Identity::Bytes(digest) => (3, digest, options.dedup_bytes_millis),
+        };
+        let mut hash = Sha256::new();
+        hash.update([kind]);
+        hash.update(bytes);
+        // Others than ids cover the body already.
+        let body = match identity {
+            Identity::Id(_) => first(&Sha256::digest(body).into()),
+            Identity::Timed(_) | Identity::Bytes(_) => [0; 8],
+        };
+        Seen { digest: first(&hash.finalize().into()), body, until: now.saturating_add(millis) }
+    }
+}
+
+/// Who counts as one sender: of IPv6 a whole /64, in which anybody has as many addresses as they like.
+fn party(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            const HOST_BITS: u32 = 64;
+            IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into())
+        }
+        v4 => v4,
+    }
+}
+
+fn first<const BYTES: usize>(digest: &[u8; 32]) -> [u8; BYTES] {
+    digest.first_chunk().copied().unwrap_or([0; BYTES])
+}
+
+fn hook(target: &Target, arrival: &Arrival<'_>, verdict: Verdict, now: i64) -> Hook {
+    Hook {
+        connector: target.connector,
+        connection: target.connection,
+        received_at: now,
+        verdict,
+        scheme: target.scheme.clone(),
+        address: arrival.from.map(|from| from.to_string()),
+        body_bytes: arrival.body.len() as u64,
+        delivery_id: None,
+        duplicate_of: None,
+        body_differs: false,
+        unlogged: 0,
+        headers: Vec::new(),
+        body_key: 0,
+    }
+}
+
+/// What a connector may want to know of the headers; no signature and no credential.
+fn kept_headers(verifier: &Verifier, headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut left = HEADER_BYTES_MAX;
+    let mut kept = Vec::with_capacity(headers.len().min(HEADERS_MAX));
+    for (name, value) in headers {
+        let Ok(value) = value.to_str() else { continue };
+        if DROPPED_HEADERS.contains(&name.as_str()) || verifier.is_secret(name) {
+            continue;
+        }
+        let bytes = name.as_str().len() + value.len();
+        if bytes > left || kept.len() >= HEADERS_MAX {
+            break;
+        }
+        left -= bytes;
+        kept.push((name.as_str().to_owned(), value.to_owned()));
+    }
+    kept
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_network_are_one_sender() {
+        #[track_caller]
+        fn check(address: &str, expected: &str) {
+            assert_eq!(party(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap());
+        }
+        check("192.0.2.7", "192.0.2.7");
+        check("::ffff:192.0.2.7", "192.0.2.7");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
+        check("2001:db8:1:2:ffff::", "2001:db8:1:2::");
+    }
+}

@@ -1,0 +1,154 @@
+//! Keys of a receiver, made of the secrets that a person set, and the comparison itself.
+
+use crate::model::webhook::{Algorithm, Encoding, SecretEncoding, SecretForm};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use hmac::{KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::Zeroizing;
+
+/// How many keys may be in use at once: a change of the secret has two for a while.
+const KEYS: usize = 2;
+
+/// Why a secret is none for this scheme; the message never repeats it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretFault {
+    #[error("the webhook secret is empty")]
+    Empty,
+    #[error("the webhook secret is not in {0}, which its scheme asks for")]
+    Encoding(&'static str),
+}
+
+/// The keys of one receiver. Places without a key hold random bytes, so that a check always costs the same.
+pub struct Keys([Zeroizing<Vec<u8>>; KEYS]);
+
+impl Keys {
+    /// `filler`: random bytes for the places that no secret takes.
+    pub fn new(form: &SecretForm, secrets: &[&str], filler: &[u8]) -> Result<Keys, SecretFault> {
+        let mut keys = [(); KEYS].map(|()| Zeroizing::new(filler.to_vec()));
+        for (place, secret) in keys.iter_mut().zip(secrets) {
+            *place = key(form, secret)?;
+        }
+        Ok(Keys(keys))
+    }
+
+    /// Keys that nobody has, for receivers that do not exist.
+    pub fn nobody(filler: &[u8]) -> Keys {
+        Keys([(); KEYS].map(|()| Zeroizing::new(filler.to_vec())))
+    }
+
+    /// Whether one of the signatures is that of the parts under one of the keys. All are compared.
+    pub(super) fn signed<M: Mac + KeyInit>(
+        &self,
+        parts: &[Cow<'_, [u8]>],
+        signatures: &[Vec<u8>],
+    ) -> bool {
+        let mut fits = Choice::from(0);
+        for key in &self.0 {
+            // Any length of key is taken; the error of the interface cannot happen.
+            let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { continue };
+            parts.iter().for_each(|part| mac.update(part));
+            let tag = mac.finalize().into_bytes();
+            for signature in signatures {
+                fits |= tag.as_slice().ct_eq(signature);
+            }
+        }
+        fits.into()
+    }
+
+    /// Whether one of the texts is one of the keys. Digests are compared, so that a length tells nothing either.
+    pub(super) fn is_token(&self, texts: &[Vec<u8>]) -> bool {
+        let mut fits = Choice::from(0);
+        for key in &self.0 {
+            let key = Sha256::digest(key.as_slice());
+            for text in texts {
+                fits |= key.as_slice().ct_eq(Sha256::digest(text).as_slice());
+            }
+        }
+        fits.into()
+    }
+}
+
+/// The key that a secret stands for.
+pub(super) fn key(form: &SecretForm, secret: &str) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+    let text = secret.strip_prefix(form.strip_prefix.as_str()).unwrap_or(secret);
+    let key = match form.encoding {
+        SecretEncoding::Utf8 => text.as_bytes().to_vec(),
+        SecretEncoding::Base64 => {
+            STANDARD.decode(text).map_err(|_| SecretFault::Encoding("base64"))?
+        }
+        SecretEncoding::Hex => hex::decode(text).map_err(|_| SecretFault::Encoding("hex"))?,
+        SecretEncoding::HtmlEntities => unescaped(text).into_bytes(),
+    };
+    if key.is_empty() { Err(SecretFault::Empty) } else { Ok(Zeroizing::new(key)) }
+}
+
+/// A signature as bytes; none where it is not written as it should be.
+pub(super) fn decode(algorithm: Algorithm, encoding: Encoding, text: &str) -> Option<Vec<u8>> {
+    if algorithm == Algorithm::Token {
+        return Some(text.as_bytes().to_vec()).filter(|text| !text.is_empty());
+    }
+    let bytes = match encoding {
+        Encoding::Hex => hex::decode(text).ok()?,
+        Encoding::Base64 => STANDARD.decode(text).ok()?,
+        Encoding::Base64Url => {
+            URL_SAFE.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()?
+        }
+    };
+    let length = if algorithm == Algorithm::HmacSha512 { 64 } else { 32 };
+    (bytes.len() == length).then_some(bytes)
+}
+
+pub(super) fn encode(encoding: Encoding, bytes: &[u8]) -> String {
+    match encoding {
+        Encoding::Hex => hex::encode(bytes),
+        Encoding::Base64 => STANDARD.encode(bytes),
+        Encoding::Base64Url => URL_SAFE_NO_PAD.encode(bytes),
+    }
+}
+
+/// Replaces, once, what HTML forms escape.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        let (before, entity) = rest.split_at(at);
+        plain.push_str(before);
+        match entity.split_once(';').and_then(|(name, behind)| Some((sign(name)?, behind))) {
+            Some((sign, behind)) => {
+                plain.push(sign);
+                rest = behind;
+            }
+            None => {
+                plain.push('&');
+                rest = entity.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// What `&amp` and the like stand for; none for what is no entity that forms write.
+fn sign(name: &str) -> Option<char> {
+    let name = name.strip_prefix('&')?;
+    let number = match name.strip_prefix('#') {
+        None => {
+            return match name {
+                "amp" => Some('&'),
+                "lt" => Some('<'),
+                "gt" => Some('>'),
+                "quot" => Some('"'),
+                "apos" => Some('\''),
+                _ => None,
+            };
+        }
+        Some(digits) => match digits.strip_prefix(['x', 'X']) {
+            Some(digits) => u32::from_str_radix(digits, 16).ok()?,
+            None => digits.parse().ok()?,
+        },
+    };
+    char::from_u32(number).filter(|sign| matches!(sign, '&' | '<' | '>' | '"' | '\''))
+}
