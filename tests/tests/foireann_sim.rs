@@ -302,6 +302,7 @@ fn the_process_runs_a_script_and_ends_with_its_standard_input() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_foireann-sim"))
         .arg("--script")
         .arg(&script)
+        .arg("--end-with-stdin")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

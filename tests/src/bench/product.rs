@@ -39,9 +39,19 @@ impl Server {
     /// Makes a data directory, starts the server twice (the first start fills the compile cache),
     /// and connects an organization to the federation.
     pub fn set_up(binary: &Path, directory: &Path, source: &Source) -> anyhow::Result<Server> {
+        Server::set_up_with(binary, directory, source, "")
+    }
+
+    /// The same with more configuration, as TOML tables.
+    pub fn set_up_with(
+        binary: &Path,
+        directory: &Path,
+        source: &Source,
+        more: &str,
+    ) -> anyhow::Result<Server> {
         let data = directory.join("data");
         let config = directory.join("syncline.toml");
-        fs::write(&config, format!("[egress]\nallowPrivate = [\"{}\"]\n", source.address))?;
+        fs::write(&config, format!("[egress]\nallowPrivate = [\"{}\"]\n{more}", source.address))?;
         let token = init(binary, &data)?;
         stop(start(binary, &data, &config)?.0)?;
         let started = Instant::now();
@@ -84,9 +94,61 @@ impl Server {
         Ok(())
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn connector(&self) -> &str {
+        &self.connector
+    }
+
+    pub fn set_webhook_secret(&self, source: &Source, secret: &str) -> anyhow::Result<()> {
+        let mut api = Api::open(self)?;
+        let connector = format!("/connectors/{}", self.connector);
+        let credentials = json!({"apiKey": source.api_key, "webhookSecret": secret});
+        api.call("PUT", &format!("{connector}/credentials"), &credentials)?;
+        let mut config = api.call("GET", &connector, &Value::Null)?["config"].clone();
+        config["webhookScheme"] = json!("standard");
+        api.call("PATCH", &connector, &json!({ "config": config }))?;
+        Ok(())
+    }
+
+    /// Whether the connection takes deliveries.
+    pub fn switch_webhooks(&self, on: bool) -> anyhow::Result<()> {
+        let mut api = Api::open(self)?;
+        let path = format!("/organizations/{ORGANIZATION}/connections");
+        let list = api.call("GET", &path, &Value::Null)?;
+        let id = text(&list["items"][0], "id")?;
+        api.call("PATCH", &format!("{path}/{id}"), &json!({ "webhooksEnabled": on }))?;
+        Ok(())
+    }
+
+    /// One full sync; answers when its commit began.
+    pub fn synced(&self) -> anyhow::Result<jiff::Timestamp> {
+        let detail = self.ended_sync()?;
+        let at = text(&detail, "completedAt")?;
+        at.parse().with_context(|| format!("the run ended at {at:?}"))
+    }
+
     /// One full sync, from the request to the end of its run.
     pub fn sync(&self) -> anyhow::Result<Measure> {
         memory::reset_peak(self.child.id())?;
+        let started = Instant::now();
+        let detail = self.ended_sync()?;
+        let wall = started.elapsed().as_secs_f64();
+        let count = |name: &str| detail["counts"][name].as_u64().unwrap_or(0);
+        Ok(Measure {
+            // From the request to the answer that shows the end: the queue and the last fsync are in it.
+            seconds: wall,
+            peak_memory_kb: memory::peak_kb(self.child.id())?,
+            fetched: count("fetched"),
+            created: count("created"),
+            updated: count("updated"),
+            unchanged: count("unchanged"),
+        })
+    }
+
+    fn ended_sync(&self) -> anyhow::Result<Value> {
         let mut api = Api::open(self)?;
         let request = json!({
             "organizationId": ORGANIZATION,
@@ -107,20 +169,10 @@ impl Server {
             }
             thread::sleep(POLL);
         };
-        let wall = started.elapsed().as_secs_f64();
         if detail["status"] != "completed" {
             bail!("the run ended {}: {}", detail["status"], detail["errors"]);
         }
-        let count = |name: &str| detail["counts"][name].as_u64().unwrap_or(0);
-        Ok(Measure {
-            // From the request to the answer that shows the end: the queue and the last fsync are in it.
-            seconds: wall,
-            peak_memory_kb: memory::peak_kb(self.child.id())?,
-            fetched: count("fetched"),
-            created: count("created"),
-            updated: count("updated"),
-            unchanged: count("unchanged"),
-        })
+        Ok(detail)
     }
 }
 
@@ -131,7 +183,7 @@ impl Drop for Server {
     }
 }
 
-fn init(binary: &Path, data: &Path) -> anyhow::Result<String> {
+pub(super) fn init(binary: &Path, data: &Path) -> anyhow::Result<String> {
     let output = Command::new(binary)
         .args(["init", "--json", "--data-dir"])
         .arg(data)
@@ -146,7 +198,11 @@ fn init(binary: &Path, data: &Path) -> anyhow::Result<String> {
 }
 
 /// The process and the address of its ready line.
-fn start(binary: &Path, data: &Path, config: &Path) -> anyhow::Result<(Child, SocketAddr)> {
+pub(super) fn start(
+    binary: &Path,
+    data: &Path,
+    config: &Path,
+) -> anyhow::Result<(Child, SocketAddr)> {
     let mut child = Command::new(binary)
         .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(data)
@@ -181,7 +237,7 @@ fn ready_address(child: &mut Child) -> anyhow::Result<SocketAddr> {
 }
 
 /// Asks a server to end and waits for it.
-fn stop(mut child: Child) -> anyhow::Result<()> {
+pub(super) fn stop(mut child: Child) -> anyhow::Result<()> {
     let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
     if !status.success() {
         let _ = child.kill();
@@ -191,22 +247,29 @@ fn stop(mut child: Child) -> anyhow::Result<()> {
 }
 
 /// The HTTP API over one connection.
-struct Api {
+pub(super) struct Api {
     connection: Connection,
     authorization: String,
 }
 
 impl Api {
     fn open(server: &Server) -> anyhow::Result<Api> {
-        let connection = Connection::open(server.address)?;
-        Ok(Api { connection, authorization: format!("Bearer {}", server.token) })
+        Api::at(server.address, &server.token)
     }
 
-    fn call(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(super) fn at(address: SocketAddr, token: &str) -> anyhow::Result<Api> {
+        let connection = Connection::open(address)?;
+        Ok(Api { connection, authorization: format!("Bearer {token}") })
+    }
+
+    pub(super) fn call(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
         let target = format!("/api/v1{path}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let headers =
-            [("Authorization", self.authorization.as_str()), ("Content-Type", "application/json")];
+        let headers = [
+            ("Authorization", self.authorization.as_str()),
+            ("Content-Type", "application/json"),
+            ("If-Match", "*"),
+        ];
         let request = Request { method, target: &target, headers: &headers, body: body.as_bytes() };
         let answer =
             self.connection.send(&request).with_context(|| format!("{method} {target}"))?;
@@ -218,7 +281,7 @@ impl Api {
     }
 }
 
-fn text(answer: &Value, name: &str) -> anyhow::Result<String> {
+pub(super) fn text(answer: &Value, name: &str) -> anyhow::Result<String> {
     let value = answer[name].as_str().with_context(|| format!("no {name:?} in {answer}"))?;
     Ok(value.to_owned())
 }

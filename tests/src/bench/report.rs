@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::rounded;
 use super::sync::{Contestant, Outcome, Phase};
 
 /// The readable form.
@@ -40,9 +41,10 @@ pub fn table(outcome: &Outcome, growth: &[Outcome]) -> String {
     }
     let _ = writeln!(
         text,
-        "idle {} MB, ready after {} ms",
+        "idle {} MB, ready after {} ms, fixed cost of a plugin call {} us",
         figure(outcome.idle_memory_mb(), 1),
-        figure(outcome.ready_ms(), 0)
+        figure(outcome.ready_ms(), 0),
+        figure(outcome.call_micros(), 0)
     );
     if !growth.is_empty() {
         let _ = writeln!(text, "\nfirst sync, microseconds per record (peak MB)");
@@ -70,6 +72,7 @@ pub fn object(outcome: &Outcome, growth: &[Outcome], rounds: usize) -> Value {
     }
     sync.insert("idleMemoryMb".to_owned(), json!(outcome.idle_memory_mb().map(rounded)));
     sync.insert("readyMs".to_owned(), json!(outcome.ready_ms().map(rounded)));
+    sync.insert("pluginCallMicros".to_owned(), json!(outcome.call_micros().map(rounded)));
     sync.insert("runs".to_owned(), json!(rounds));
     if !growth.is_empty() {
         sync.insert("growth".to_owned(), growth.iter().map(growth_object).collect());
@@ -116,9 +119,4 @@ fn name(phase: Phase) -> &'static str {
 
 fn figure(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-}
-
-/// Three digits behind the point are more than the measures hold.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }

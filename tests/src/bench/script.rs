@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
+use serde::de::DeserializeOwned;
 
 use super::{Measure, Source};
 
@@ -12,11 +13,11 @@ pub fn run(source: &Source, database: &Path) -> anyhow::Result<Measure> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/script.py");
     let mut command = Command::new("python3");
     command.arg(&script).args([&source.base_url(), &source.club, &source.api_key]).arg(database);
-    measured(command).context("the script (it needs python3 with sqlite3)")
+    answer(command).context("the script (it needs python3 with sqlite3)")
 }
 
-/// Runs a contestant whose standard output is one JSON [`Measure`].
-pub fn measured(mut command: Command) -> anyhow::Result<Measure> {
+/// Runs a program whose last line of standard output is one JSON object.
+pub fn answer<T: DeserializeOwned>(mut command: Command) -> anyhow::Result<T> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         bail!("{} ended with {}", command.get_program().display(), output.status);

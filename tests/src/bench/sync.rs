@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 
 use super::product::Server;
-use super::{Measure, Source, floor, script};
+use super::{Measure, Source, call, floor, median, script};
 use crate::foireann::{Options, Sim};
 
 const API_KEY: &str = "benchmark-key";
@@ -59,6 +59,7 @@ pub struct Outcome {
     measures: Vec<(Phase, Contestant, Measure)>,
     ready_ms: Vec<f64>,
     idle_memory_kb: Vec<f64>,
+    call_micros: Vec<f64>,
 }
 
 impl Outcome {
@@ -89,6 +90,11 @@ impl Outcome {
         median(self.idle_memory_kb.clone()).map(megabytes)
     }
 
+    /// Median of a plugin call's fixed cost.
+    pub fn call_micros(&self) -> Option<f64> {
+        median(self.call_micros.clone())
+    }
+
     fn median_of(&self, phase: Phase, who: Contestant, value: fn(&Measure) -> f64) -> Option<f64> {
         let wanted = self.measures.iter().filter(|(p, c, _)| (*p, *c) == (phase, who));
         median(wanted.map(|(_, _, measure)| value(measure)).collect())
@@ -97,16 +103,6 @@ impl Outcome {
 
 fn megabytes(kb: f64) -> f64 {
     kb * 1024.0 / 1e6
-}
-
-/// The middle value, or the mean of the two middle ones.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = values.get(middle).copied()?;
-    let even = values.len().is_multiple_of(2);
-    let lower = if even { values.get(middle.checked_sub(1)?).copied()? } else { upper };
-    Some(f64::midpoint(lower, upper))
 }
 
 /// Measures one size.
@@ -123,6 +119,7 @@ pub fn measure(setting: &Setting) -> anyhow::Result<Outcome> {
         measures: Vec::new(),
         ready_ms: Vec::new(),
         idle_memory_kb: Vec::new(),
+        call_micros: Vec::new(),
     };
     for round in 0..setting.rounds {
         run_round(setting, &federation, &source, round, &mut outcome)?;
@@ -146,6 +143,9 @@ fn run_round(
     if let Some(server) = &server {
         outcome.ready_ms.push(server.ready_ms);
         outcome.idle_memory_kb.push(server.idle_memory_kb as f64);
+        let mut command = Command::new(&setting.own_binary);
+        command.arg("plugin-call");
+        outcome.call_micros.push(script::answer::<call::Cost>(command)?.micros);
     }
     let mut order = setting.contestants.clone();
     order.rotate_left(round % setting.contestants.len().max(1));
@@ -193,7 +193,7 @@ fn run_floor(setting: &Setting, source: &Source, database: &Path) -> anyhow::Res
     let mut command = Command::new(&setting.own_binary);
     command.arg("floor").arg(source.address.to_string()).args([&source.club, &source.api_key]);
     command.arg(database);
-    script::measured(command)
+    script::answer(command)
 }
 
 /// A contestant that skipped work must not win.
@@ -213,18 +213,6 @@ fn check(phase: Phase, members: u64, measure: &Measure) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn medians() {
-        for (values, wanted) in [
-            (vec![], None),
-            (vec![3.0], Some(3.0)),
-            (vec![9.0, 1.0, 2.0], Some(2.0)),
-            (vec![4.0, 1.0], Some(2.5)),
-        ] {
-            assert_eq!(median(values.clone()), wanted, "{values:?}");
-        }
-    }
 
     #[test]
     fn skipped_work_is_noticed() {

@@ -130,7 +130,7 @@ impl Sim {
         }
         let mut child = Command::new(binary)
             .args(&options.subcommand)
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--end-with-stdin"])
             .args(&options.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use crate::dice::Dice;
+
 const FORENAMES: [(&str, Gender); 48] = {
     use Gender::{Female as F, Male as M};
     [
@@ -163,38 +165,6 @@ pub const DETAIL_FIELDS: [&str; 6] = [
 enum Gender {
     Male,
     Female,
-}
-
-/// splitmix64: small, fast, and the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64, number: u64) -> Dice {
-        let mut dice = Dice(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        dice.next();
-        dice
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number in `0..n`; the tiny bias does not matter here.
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len() as u64) as usize]
-    }
-
-    fn percent(&mut self, chance: u64) -> bool {
-        self.below(100) < chance
-    }
 }
 
 /// `GAA-000001` for 1; more digits from a million on.

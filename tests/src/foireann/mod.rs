@@ -25,12 +25,14 @@
 //! | [`server`], [`control`], [`members_csv`] | the API, the control surface, the CSV export |
 //! | [`process`] | arguments, ready line, end |
 //! | [`client`] | [`Sim`], the test authors' side |
+//! | [`local`] | the same federation in the process of its user |
 
 pub mod client;
 pub mod club;
 pub mod control;
 pub mod fault;
 pub mod generate;
+pub mod local;
 pub mod members_csv;
 pub mod process;
 pub mod roster;
@@ -42,3 +44,4 @@ pub mod wire;
 pub use client::{Options, SeenRequest, Sim};
 pub use fault::{Cursor, ErrorBody, Fault, Moment, RetryAfter, Shuffle};
 pub use rule::Rule;
+pub use server::decoded;

@@ -50,9 +50,9 @@ pub struct Arguments {
     /// The look of members.csv, as JSON: {"header": "export", "bom": true, ...}.
     #[arg(long, value_name = "JSON")]
     csv: Option<String>,
-    /// Go on when standard input closes.
+    /// End when standard input closes, as it does when the caller ends
     #[arg(long)]
-    ignore_stdin: bool,
+    end_with_stdin: bool,
 }
 
 /// Serves until the process is told to end.
@@ -83,7 +83,7 @@ pub fn main(arguments: Arguments) -> anyhow::Result<()> {
     let world = Arc::new(Mutex::new(World::new(settings, script)));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(arguments.listen, world, arguments.ignore_stdin))?;
+    runtime.block_on(run(arguments.listen, world, arguments.end_with_stdin))?;
     // A thread may still wait for standard input.
     runtime.shutdown_background();
     Ok(())
@@ -92,7 +92,7 @@ pub fn main(arguments: Arguments) -> anyhow::Result<()> {
 async fn run(
     listen: SocketAddr,
     world: Arc<Mutex<World>>,
-    ignore_stdin: bool,
+    end_with_stdin: bool,
 ) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
@@ -101,7 +101,7 @@ async fn run(
     println!("{}", serde_json::json!({"listen": listener.local_addr()?.to_string()}));
     std::io::stdout().flush()?;
     let stdin_closed = async {
-        if ignore_stdin {
+        if !end_with_stdin {
             std::future::pending::<()>().await;
         }
         let wait = || {

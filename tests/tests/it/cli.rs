@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use syncline_tests::foireann::{Fault, Options, Rule, Sim};
 use tempfile::TempDir;
 
-use crate::fixture::{API_KEY, CLUB, Host, federation, member, text};
+use crate::fixture::{API_KEY, CLUB, Host, federation, member, syncline, text};
 use crate::rig::program;
 
 const FORMULA: &str = "=HYPERLINK(\"http://x.example\",\"Click\")";
@@ -243,6 +243,8 @@ fn exit_codes_tell_scripts_how_it_went() {
     assert_eq!(check["ok"], false, "{check:#}");
     sim.clear_faults();
     assert_eq!(shell.json(&["connector", "check", "Foireann"], 0)["ok"], true);
+    let joined = shell.json(&["sync", "member", "--wait"], 3);
+    assert_eq!((&joined["syncId"], &joined["attempt"]), (&run["syncId"], &json!(3)), "{joined:#}");
 
     shell.fails(
         &["sync", "member", "--org", "nobody", "--connector", "Foireann"],
@@ -320,4 +322,21 @@ fn every_reading_verb_speaks_both_ways() {
     assert_eq!(deleted["status"], "inactive", "{deleted:#}");
     let heard = shell.heard.borrow();
     assert!(!heard.contains(API_KEY) && !heard.contains(&shell.token), "a secret was printed");
+}
+
+/// As in `syncline plugin list | head -0`.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let host = Host::start(&[]);
+    let mut child = syncline()
+        .args(["plugin", "list", "--json", "--server", &format!("http://{}", host.address())])
+        .env("SYNCLINE_TOKEN", &host.token)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("the program ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*said), (Some(0), ""));
 }

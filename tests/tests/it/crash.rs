@@ -117,6 +117,49 @@ fn a_kill_around_the_commit_leaves_all_or_nothing() {
     println!("killed at {moments:?}");
 }
 
+/// The program aborts itself at each place of its commit, one after the other.
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release has no places to crash at")]
+fn a_crash_at_each_place_of_the_commit_leaves_all_or_nothing() {
+    let mut setup = paged(40, SMALL_LIMITS, json!({"strategy": "manual"}));
+    setup.synced();
+    let places = ["before", "begun", "page", "records", "feed", "links", "run", "durable"];
+    for (round, place) in (1_u64..).zip(places) {
+        let members = 40 + 10 * round;
+        setup.sim.generate(CLUB, members, 1);
+        // Each kind of effect: new members, a changed one, one that is gone, a conflict.
+        let (changed, gone) = ("GAA-000001", format!("GAA-{:06}", 2 * round));
+        let name = format!("Changed{round}");
+        setup.sim.patch_member(changed, json!({"firstName": name}));
+        setup.sim.delete_member(&gone);
+        setup.edit("GAA-000003", json!({"lastName": format!("Ours{round}")}));
+        setup.sim.patch_member("GAA-000003", json!({"lastName": format!("Theirs{round}")}));
+        let before = state(&setup);
+        setup.host.restart_in(&[("ABORT_SYNCLINE_AT", &format!("commit:{place}"))]);
+        let run = text(&setup.host.ask(ORG, &setup.connector, json!({})), "syncId");
+        let status = setup.host.wait();
+        assert!(!status.success(), "{place}: the program did not abort: {status}");
+        setup.host.restart();
+        if place != "durable" {
+            let now = setup.host.changes(ORG, 0);
+            let old = before["changes"].as_array().expect("changes").len();
+            assert!(now.len() >= old, "{place}: committed changes are lost");
+        }
+        let ended = setup.host.ended(&run);
+        assert_eq!(ended["status"], "completed", "{place}: {ended:#}");
+        assert_counts(&ended, json!({"created": 10, "conflictsHeld": 1, "deactivated": 1}));
+        assert_eq!(ended["attempt"], 1, "{place}: a crash is no failed attempt");
+        whole(&setup, members);
+        assert_eq!(setup.field(changed, "firstName"), name, "{place}");
+        assert_eq!(setup.inbox().len(), 1, "{place}: one conflict, one item");
+        let seqs: Vec<u64> =
+            setup.host.changes(ORG, 0).iter().filter_map(|row| row["seq"].as_u64()).collect();
+        assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{place}: {seqs:?}");
+        let again = setup.synced();
+        assert_counts(&again, json!({"created": 0, "updated": 0}));
+    }
+}
+
 #[test]
 fn staged_pages_may_be_lost_while_the_host_is_down() {
     let mut setup = paged(MEMBERS, SMALL_LIMITS, json!({}));

@@ -49,6 +49,9 @@ fn fails_without_effect(setup: &Setup, case: Case, before: &Value) {
     let run = setup.sync();
     setup.sim.clear_faults();
     assert_eq!(run["status"], "failed", "{name}: {run:#}");
+    // Five faults in a row would disable the connector.
+    let clear = format!("/connectors/{}/clear-errors", setup.connector);
+    setup.host.call("POST", &clear, &json!({}), 200);
     let error = &run["errors"][0];
     let message = text(error, "message");
     assert_eq!(error["code"], code, "{name}: {error}");
@@ -247,6 +250,7 @@ fn what_passes_is_tried_again_inside_the_run() {
         ("503", Fault::status(503), Some(503), 0),
         ("reset", reset, None, 0),
         ("429", Fault::too_many(RetryAfter::Seconds(1)), Some(429), 1_000),
+        ("429 until a date", Fault::too_many(RetryAfter::DateInSeconds(2)), Some(429), 900),
         ("429 without a time", Fault::status(429), Some(429), 0),
     ];
     for (name, fault, status, waited_millis) in cases {
@@ -264,7 +268,7 @@ fn what_passes_is_tried_again_inside_the_run() {
             assert!(first["failure"].is_string(), "{name}: {first}");
         }
         assert_eq!(second["status"], 200, "{name}: {second}");
-        let waited = second["waitedMillis"].as_u64().unwrap_or(0);
+        let waited = second["waitedMs"].as_u64().unwrap_or(0);
         assert!(waited >= waited_millis, "{name}: {second}");
         assert!(!json!(requests(&setup, &run)).to_string().contains(API_KEY), "{name}");
     }
@@ -286,4 +290,19 @@ fn a_federation_that_repeats_what_it_was_told_gets_no_key_into_the_history() {
         }
     }
     assert!(!setup.host.log().contains(API_KEY), "the key is in the log");
+}
+
+#[test]
+fn what_will_not_pass_is_asked_once() {
+    let setup = paged(30, SMALL_LIMITS, json!({}));
+    for status in [400, 401, 403, 404, 410] {
+        setup.sim.fault(Rule::page(2, Fault::status(status)));
+        let run = setup.sync();
+        setup.sim.clear_faults();
+        assert_eq!(run["status"], "failed", "{run:#}");
+        let lines = requests_of_page(&setup, &run, 2);
+        assert_eq!(lines.len(), 1, "{status}: {lines:#?}");
+        // Faults in a row would disable the connector.
+        setup.synced();
+    }
 }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use syncline_tests::foireann::{Options, Sim};
 use syncline_tests::http::{Answer, Connection, Request};
 use tempfile::TempDir;
+
+use crate::described;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_syncline-under-test");
 /// How often something that takes time is asked for.
@@ -26,6 +28,17 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const PAGE_ROWS: usize = 200;
 /// How much of an unwanted answer is shown.
 const SHOWN_CHARS_MAX: usize = 2_000;
+
+/// The program in an environment without settings, whatever the shell that runs the tests has set.
+pub(crate) fn syncline() -> Command {
+    let mut command = Command::new(BINARY);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SYNCLINE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
 
 pub(crate) const ORG: &str = "club";
 pub(crate) const CLUB: &str = "club-1";
@@ -52,7 +65,7 @@ impl Host {
         let config = format!("[egress]\nallowPrivate = {}\n{more}", json!(allowed));
         fs::write(directory.path().join("syncline.toml"), config).expect("the configuration");
         let mut host = Host { directory, process: None, token: String::new() };
-        let output = Command::new(BINARY)
+        let output = syncline()
             .args(["init", "--json", "--data-dir"])
             .arg(host.data_dir())
             .output()
@@ -63,6 +76,16 @@ impl Host {
         host.token = made["token"].as_str().expect("a token").to_owned();
         host.restart();
         host
+    }
+
+    /// Serves another data directory from now on, which somebody else made.
+    #[track_caller]
+    pub(crate) fn adopt(&mut self, made: &Path, token: &str) {
+        self.kill();
+        fs::remove_dir_all(self.data_dir()).expect("the data directory goes");
+        fs::rename(made, self.data_dir()).expect("the other one comes");
+        token.clone_into(&mut self.token);
+        self.restart();
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -112,15 +135,27 @@ impl Host {
     /// [`Host::restart`] with more flags of `serve`.
     #[track_caller]
     pub(crate) fn restart_with(&mut self, flags: &[&str]) {
+        self.start_again(flags, &[]);
+    }
+
+    /// [`Host::restart`] with variables in the environment.
+    #[track_caller]
+    pub(crate) fn restart_in(&mut self, environment: &[(&str, &str)]) {
+        self.start_again(&[], environment);
+    }
+
+    #[track_caller]
+    fn start_again(&mut self, flags: &[&str], environment: &[(&str, &str)]) {
         self.kill();
         let log = self.directory.path().join("host.log");
         let log = fs::File::options().create(true).append(true).open(log);
-        let mut child = Command::new(BINARY)
+        let mut child = syncline()
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data_dir())
             .arg("--config")
             .arg(self.directory.path().join("syncline.toml"))
             .args(flags)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.expect("a log file"))
@@ -153,18 +188,45 @@ impl Host {
         extra: &[(&str, &str)],
         body: &Value,
     ) -> Answer {
-        let target = format!("/api/v1{path}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let authorization = format!("Bearer {}", self.token);
         let mut headers = vec![("Content-Type", "application/json")];
+        headers.extend(extra);
+        self.raw(method, path, &headers, body.as_bytes())
+    }
+
+    /// The same with a body that need not be JSON. The answer must be one that the API's description knows.
+    #[track_caller]
+    pub(crate) fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        extra: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let target = format!("/api/v1{path}");
+        let authorization = format!("Bearer {}", self.token);
+        let mut headers: Vec<(&str, &str)> = Vec::new();
         if !extra.iter().any(|(name, _)| *name == "Authorization") {
             headers.push(("Authorization", &authorization));
         }
         headers.extend(extra);
-        let request = Request { method, target: &target, headers: &headers, body: body.as_bytes() };
-        Connection::open(self.address())
+        let request = Request { method, target: &target, headers: &headers, body };
+        let answer = Connection::open(self.address())
             .and_then(|mut connection| connection.send(&request))
-            .unwrap_or_else(|cause| panic!("{method} {target}: {cause}\n{}", self.log()))
+            .unwrap_or_else(|cause| panic!("{method} {target}: {cause}\n{}", self.log()));
+        described::check(method, &target, body, &answer);
+        answer
+    }
+
+    /// A request whose answer may never come, because the host ends over it.
+    pub(crate) fn send_and_forget(&self, method: &str, path: &str) {
+        let target = format!("/api/v1{path}");
+        let authorization = format!("Bearer {}", self.token);
+        let headers = [("Authorization", authorization.as_str())];
+        let request = Request { method, target: &target, headers: &headers, body: b"" };
+        if let Ok(mut connection) = Connection::open(self.address()) {
+            let _ = connection.send(&request);
+        }
     }
 
     /// A request that must be answered with this status.
@@ -210,7 +272,8 @@ impl Host {
         self.call("POST", "/organizations", &body, 201);
     }
 
-    /// Creates a connector for the simulator and returns its id; `more` replaces or adds members.
+    /// Creates a connector for the simulator and returns its id; `more` replaces or adds members. Its runs fail at once
+    /// for good: a test about retries says so by its own `syncConfig`.
     #[track_caller]
     pub(crate) fn create_connector(&self, base_url: &str, more: Value) -> String {
         let body = json!({
@@ -221,6 +284,8 @@ impl Host {
             "endpoints": {"baseUrl": base_url},
             "config": {"requestsPerMinute": 1_000_000},
             "credentials": {"apiKey": API_KEY},
+            // No night of a test machine starts a run of its own.
+            "syncConfig": {"enabled": false, "maxRetries": 0},
         });
         let created = self.call("POST", "/connectors", &merged(body, more), 201);
         text(&created, "id")
@@ -257,6 +322,22 @@ impl Host {
     pub(crate) fn ended(&self, id: &str) -> Value {
         let is_over = |run: &Value| run["status"] != "queued" && run["status"] != "running";
         self.run_when(id, "to end", is_over)
+    }
+
+    /// Asks for a row until it is as wanted.
+    #[track_caller]
+    pub(crate) fn until(&self, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let row = self.get(path);
+            if wanted(&row) {
+                return row;
+            }
+            if begin.elapsed() > DEADLINE {
+                panic!("waited {DEADLINE:?} for {path} {what}: {row:#}\n{}", self.log());
+            }
+            thread::sleep(POLL);
+        }
     }
 
     /// Waits until a run is as wanted.

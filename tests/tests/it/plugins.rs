@@ -13,7 +13,7 @@ use syncline_tests::http::{Answer, Connection, Request};
 use crate::fixture::{CLUB, Host, ORG, checked, federation, text};
 use crate::rig::{program, signal};
 
-const FOREIGN: &str = "xyz-foireann";
+pub(crate) const FOREIGN: &str = "xyz-foireann";
 
 fn bundled(name: &str) -> Vec<u8> {
     let found = COMPONENTS.iter().find(|component| component.name == name);
@@ -36,12 +36,12 @@ fn patched(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
 }
 
 /// The bundled connector under another name.
-fn foreign() -> Vec<u8> {
+pub(crate) fn foreign() -> Vec<u8> {
     patched(bundled("gaa-foireann"), "gaa-foireann", FOREIGN)
 }
 
 #[track_caller]
-fn upload(host: &Host, bytes: &[u8]) -> Answer {
+pub(crate) fn upload(host: &Host, bytes: &[u8]) -> Answer {
     let authorization = format!("Bearer {}", host.token);
     let request = Request {
         method: "POST",

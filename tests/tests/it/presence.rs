@@ -130,3 +130,13 @@ fn ids_mode_creates_a_member_that_is_new() {
     assert_counts(&run, json!({"created": 1}));
     assert_counts(&setup.synced(), json!({"unchanged": 4}));
 }
+
+#[test]
+fn an_empty_club_is_a_complete_listing_of_nobody() {
+    let setup = Setup::new(&[]);
+    for _ in 0..2 {
+        let run = setup.synced();
+        assert_counts(&run, json!({"fetched": 0, "valid": 0, "created": 0, "deactivated": 0}));
+        assert_eq!(run["errors"], json!([]), "{run:#}");
+    }
+}

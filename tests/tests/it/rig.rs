@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use syncline_tests::foireann::{Options, Sim};
 
-use crate::fixture::{CLUB, Host, ORG, Setup, federation, text};
+use crate::fixture::{CLUB, Host, ORG, Setup, federation, syncline, text};
 
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_syncline-under-test");
 /// 11 pages of [`PAGE_ROWS`].
 pub(crate) const MEMBERS: u64 = 110;
 pub(crate) const PAGE_ROWS: u64 = 10;
@@ -103,13 +102,7 @@ pub(crate) fn requests_of_page(setup: &Setup, run: &Value, page: u64) -> Vec<Val
 /// Runs the program to its end, in an environment without settings.
 #[track_caller]
 pub(crate) fn program<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(BINARY);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SYNCLINE_") {
-            command.env_remove(name);
-        }
-    }
-    command
+    syncline()
         .args(arguments)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())

@@ -5,14 +5,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use redb::{Database, TableDefinition};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::fixture::Host;
-use crate::rig::{BINARY, program, refused_start, signal};
+use crate::fixture::{Host, syncline};
+use crate::rig::{program, refused_start, signal};
 
 /// The data directory of a host that ran and was stopped in order.
 fn stopped() -> Host {
@@ -32,7 +32,7 @@ fn init(data_dir: &Path) -> (Option<i32>, String) {
 /// The start fails with this code and these words; the stores keep every byte.
 #[track_caller]
 fn check(host: &Host, environment: &[(&str, &str)], code: i32, words: &[&str]) {
-    let files = ["state.redb", "staging.redb", "master.key", "plugins.lock"];
+    let files = ["state.redb", "staging.redb", "master.key", "shred.key", "plugins.lock"];
     let bytes = || files.map(|file| fs::read(host.data_dir().join(file)).ok());
     let before = bytes();
     let (found, said) = refused_start(&host.data_dir(), environment);
@@ -74,8 +74,24 @@ fn a_missing_exposed_damaged_or_foreign_key_is_refused() {
     check(&host, &[], 78, &["the master key does not belong to this data directory"]);
 
     fs::write(&key, &kept).expect("written");
+    let shred = host.data_dir().join("shred.key");
+    let kept_shred = fs::read(&shred).expect("a shred key");
+    fs::remove_file(&shred).expect("removed");
+    check(&host, &[], 78, &["there is no shred key", "same backup"]);
+
+    fs::copy(other.path().join("data/shred.key"), &shred).expect("copied");
+    check(&host, &[], 78, &["shred.key does not belong to this state.redb", "same backup"]);
+
+    fs::write(&shred, &kept).expect("written");
+    check(&host, &[], 78, &["it holds a master key and not a shred key"]);
+
+    fs::write(&shred, &kept_shred).expect("written");
+    fs::set_permissions(&shred, fs::Permissions::from_mode(0o640)).expect("opened");
+    check(&host, &[], 78, &["can be read by others", "chmod 600"]);
+
+    fs::set_permissions(&shred, fs::Permissions::from_mode(0o600)).expect("closed");
     host.restart();
-    assert_eq!(host.list("/organizations").len(), 1, "with its own key it starts");
+    assert_eq!(host.list("/organizations").len(), 1, "with its own keys it starts");
 }
 
 /// `schema` in `meta`: a format byte, then the number.
@@ -157,6 +173,31 @@ fn init_never_overwrites() {
     assert!(said.contains("cannot use"), "{said}");
 }
 
+/// The program ends itself where its first file is about to get its name, and where it just has it.
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "a release has no places to crash at")]
+fn an_init_that_was_cut_off_is_taken_up() {
+    for place in ["store:draft", "store:made"] {
+        let directory = TempDir::new().expect("a directory");
+        let data_dir = directory.path().join("data");
+        let name = data_dir.to_string_lossy().into_owned();
+        let output = program(&["init", "--data-dir", &name], &[("ABORT_SYNCLINE_AT", place)]);
+        assert_eq!(output.status.code(), None, "{place}: it did not abort");
+        assert_eq!(data_dir.join("state.redb").exists(), place == "store:made");
+        let (_, said) = refused_start(&data_dir, &[]);
+        assert!(said.contains("syncline init"), "{place}: {said}");
+        let (code, said) = init(&data_dir);
+        assert_eq!(code, Some(0), "{place}: {said}");
+        let output = program(&["doctor", "--data-dir", &name], &[]);
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(told.contains("its keys are the right ones"), "{place}: {told}");
+        assert_eq!(init(&data_dir).0, Some(5), "{place}: a whole one is made again");
+        let files = fs::read_dir(&data_dir).expect("a list").map(|entry| entry.expect("an entry"));
+        let drafts = files.filter(|file| file.file_name().to_string_lossy().ends_with(".new"));
+        assert_eq!(drafts.count(), 0, "{place}: something lies about");
+    }
+}
+
 #[test]
 fn a_wrong_setting_is_refused() {
     let host = stopped();
@@ -186,8 +227,8 @@ fn a_data_directory_that_cannot_be_written_is_refused() {
     let host = stopped();
     let data_dir = host.data_dir();
     let above = data_dir.parent().expect("a directory").to_owned();
-    let files =
-        [data_dir.join("state.redb"), data_dir.join("staging.redb"), data_dir.join("master.key")];
+    let files = ["state.redb", "staging.redb", "master.key", "shred.key"];
+    let files = files.map(|file| data_dir.join(file));
     let root = fs::metadata(&above).expect("metadata").uid() == 0;
     let nobody = 65_534;
     if root {
@@ -202,7 +243,7 @@ fn a_data_directory_that_cannot_be_written_is_refused() {
     }
     fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o500)).expect("closed");
     let before = fs::read(&files[0]).expect("a store");
-    let mut serve = Command::new(BINARY);
+    let mut serve = syncline();
     serve.args(["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
     serve.stdin(Stdio::null()).current_dir("/");
     if root {

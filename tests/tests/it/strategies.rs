@@ -63,6 +63,28 @@ fn newest_wins_gives_a_tie_to_the_source_of_truth() {
 }
 
 #[test]
+fn newest_wins_takes_the_side_that_changed_last() {
+    for (at, wanted) in [
+        ("2001-01-01T00:00:00Z", LOCAL),
+        ("2001-01-01T00:00:00+14:00", LOCAL),
+        ("2199-01-01T00:00:00Z", REMOTE),
+        ("2199-01-01T00:00:00.5-12:00", REMOTE),
+    ] {
+        for source in ["remote", "local"] {
+            let policy = json!({"strategy": "newest_wins", "sourceOfTruth": source});
+            let setup =
+                Setup::with(&members(1), json!({}), json!({"entities": {"member": policy}}));
+            setup.synced();
+            setup.edit("M-1", json!({"email": LOCAL}));
+            setup.sim.patch_member("M-1", json!({"email": REMOTE, "updatedAt": at}));
+            let run = setup.synced();
+            assert_counts(&run, json!({"conflictsDetected": 1, "conflictsResolved": 1}));
+            assert_eq!(setup.field("M-1", "email"), wanted, "{at}, {source}");
+        }
+    }
+}
+
+#[test]
 fn merge_gives_way_where_no_person_made_the_local_change() {
     let setup = Setup::with(&members(1), json!({}), json!({"strategy": "merge"}));
     setup.synced();

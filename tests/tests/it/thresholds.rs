@@ -140,6 +140,27 @@ fn a_record_without_an_id_is_put_aside_and_stops_deactivations() {
 }
 
 #[test]
+fn rows_without_an_id_have_a_failure_each_and_lose_it_together() {
+    let mut rows = members(8);
+    for at in [1, 3, 6] {
+        rows[at].as_object_mut().unwrap().remove("memberId");
+    }
+    let setup = Setup::with(&rows, json!({"config": {"pageSize": 4}}), json!({}));
+    for attempts in [1, 2] {
+        let run = setup.sync();
+        assert_counts(&run, json!({"quarantined": 3, "invalid": 3}));
+        let mut failures = setup.failures();
+        failures.sort_by_key(|failure| failure["place"].to_string());
+        let places: Vec<_> = failures.iter().map(|failure| failure["place"].clone()).collect();
+        assert_eq!(places, ["1/1", "1/2", "2/1"], "{failures:#?}");
+        assert!(failures.iter().all(|failure| failure["attempts"] == attempts), "{failures:#?}");
+    }
+    setup.sim.set_members(CLUB, &members(8));
+    setup.synced();
+    assert!(setup.failures().is_empty(), "{:#?}", setup.failures());
+}
+
+#[test]
 fn a_quarantined_record_counts_as_present() {
     let setup = Setup::new(&members(5));
     setup.synced();

@@ -53,6 +53,7 @@ fn an_undone_run_says_who_undid_it_and_cannot_be_undone_again() {
     assert!(shown["undoneBy"].is_string() && shown["undoneAt"].is_string(), "{shown:#}");
     let again = undo(&setup, &run, 409);
     assert_eq!(again["code"], "already-decided", "{again:#}");
+    assert!(text(&again, "detail").starts_with("the run was undone by "), "{again:#}");
 }
 
 #[test]

@@ -6,14 +6,16 @@
 #![cfg(target_family = "wasm")]
 
 mod leak;
+mod page;
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-wit_bindgen::generate!({ path: "../../../wit", world: "connector-fetch" });
+wit_bindgen::generate!({ path: "../../../wit", world: "connector-full" });
 
-use exports::syncline::plugin::{connector_info, fetch, pull};
-use syncline::plugin::types::{Context, Descriptor, Error, Page, Reject, Row, Value};
+use exports::syncline::plugin::{connector_info, fetch, pull, webhook};
+use page::{Draft, Row};
+use syncline::plugin::types::{Context, Descriptor, Error, Page, Reject, Value};
 use syncline::plugin::{http, log};
 
 /// `normal`, padded with dots; see `host/tests/plugins/fixtures.rs`.
@@ -63,6 +65,7 @@ impl connector_info::Guest for Hostile {
             "two-entities" => manifest.replace("\"name\": \"team\"", "\"name\": \"member\""),
             "bad-schema" => manifest.replace("\"object\"", "\"thing\""),
             "bad-source" => manifest.replace("\"source\": \"f1\"", "\"source\": \"nobody\""),
+            "bad-scheme" => manifest.replace("\"standard\"", "\"homemade\""),
             "typo" => manifest.replace("\"title\"", "\"tilte\""),
             _ => manifest.to_owned(),
         };
@@ -80,38 +83,46 @@ impl connector_info::Guest for Hostile {
 
 impl pull::Guest for Hostile {
     fn fetch_page(request: pull::PageRequest) -> Result<Page, Error> {
-        let count = request.records_max as usize;
         match behaviour(&request.context).as_str() {
-            "spin" => spin(),
-            "allocate" => allocate(),
-            "recurse" => Err(Error::Other(recurse(1).to_string())),
-            "panic" => panic!("hostile page"),
-            "trap" => std::arch::wasm32::unreachable(),
-            "exit" => std::process::exit(0),
-            "sleep" => {
-                std::thread::sleep(std::time::Duration::from_secs(3_600));
-                Ok(page(count))
-            }
-            "request" => answer_of(get("https://example.org/", Vec::new())),
-            "authorization" => answer_of(get("/", vec![header("Authorization", "Bearer mine")])),
-            "proxy" => answer_of(get("/", vec![header("PROXY-Authorization", "mine")])),
-            "request-flood" => Ok(request_flood()),
-            "prefetch-flood" => Ok(prefetch_flood()),
-            "log-flood" => Ok(log_flood()),
-            "stderr-flood" => Ok(stderr_flood()),
-            "leak" => {
-                leak::handles();
-                Ok(page(count))
-            }
-            "huge-page" => Ok(with_texts(page(count), &"x".repeat(4 << 10))),
-            "long-string" => Ok(with_texts(page(1), &"x".repeat(50 << 20))),
-            "environment" => Ok(environment()),
-            "count" => {
-                let number = PAGES.fetch_add(1, Ordering::Relaxed);
-                Ok(with_id(page(1), &number.to_string()))
-            }
-            other => Ok(broken(page(count), other)),
+            "torn-texts" => Ok(page::torn(page(1))),
+            "huge-page" => Ok(page::heavy(request.records_max as usize, 40 << 10)),
+            "long-string" => Ok(page::heavy(1, 50 << 20)),
+            _ => answer(request).map(Draft::pack),
         }
+    }
+}
+
+fn answer(request: pull::PageRequest) -> Result<Draft, Error> {
+    let count = request.records_max as usize;
+    match behaviour(&request.context).as_str() {
+        "spin" => spin(),
+        "allocate" => allocate(),
+        "recurse" => Err(Error::Other(recurse(1).to_string())),
+        "panic" => panic!("hostile page"),
+        "trap" => std::arch::wasm32::unreachable(),
+        "exit" => std::process::exit(0),
+        "sleep" => {
+            std::thread::sleep(std::time::Duration::from_secs(3_600));
+            Ok(page(count))
+        }
+        "reach" => Ok(reach(&request.context)),
+        "request" => answer_of(get("https://example.org/", Vec::new())),
+        "authorization" => answer_of(get("/", vec![header("Authorization", "Bearer mine")])),
+        "proxy" => answer_of(get("/", vec![header("PROXY-Authorization", "mine")])),
+        "request-flood" => Ok(request_flood()),
+        "prefetch-flood" => Ok(prefetch_flood()),
+        "log-flood" => Ok(log_flood()),
+        "stderr-flood" => Ok(stderr_flood()),
+        "leak" => {
+            leak::handles();
+            Ok(page(count))
+        }
+        "environment" => Ok(environment()),
+        "count" => {
+            let number = PAGES.fetch_add(1, Ordering::Relaxed);
+            Ok(with_id(page(1), &number.to_string()))
+        }
+        other => Ok(broken(page(count), other)),
     }
 }
 
@@ -122,13 +133,53 @@ impl fetch::Guest for Hostile {
             row.id.clone_from(id);
         }
         match behaviour(&context).as_str() {
-            "forged-id" => Ok(with_id(answer, "somebody-else")),
-            "missing-id" => {
-                answer.rows.pop();
-                Ok(answer)
-            }
-            _ => Ok(answer),
+            "forged-id" => answer = with_id(answer, "somebody-else"),
+            "missing-id" => drop(answer.rows.pop()),
+            _ => {}
         }
+        Ok(answer.pack())
+    }
+}
+
+impl webhook::Guest for Hostile {
+    /// The body's first word says how it goes wrong; `event` and `gone` are followed by ids.
+    fn parse(delivery: webhook::Delivery) -> Result<Vec<webhook::Event>, Error> {
+        let body = String::from_utf8_lossy(&delivery.body).into_owned();
+        let mut words = body.split_whitespace();
+        match words.next().unwrap_or_default() {
+            "spin" => spin(),
+            "panic" => panic!("hostile parse"),
+            "trap" => std::arch::wasm32::unreachable(),
+            "allocate" => allocate(),
+            "http" => match get("/", Vec::new()) {
+                Err(failure) => Err(Error::Other(format!("{failure:?}"))),
+                Ok(response) => panic!("parse reached the network: {}", response.status),
+            },
+            "flood" => Ok(vec![event("member", "id"); 20_000]),
+            "heavy" => Ok(vec![event("member", &"i".repeat(50 << 20))]),
+            "empty" => Ok(vec![event("member", "")]),
+            "control" => Ok(vec![event("member", "a\u{0}b")]),
+            "long" => Ok(vec![event("member", &"i".repeat(10_000))]),
+            "stranger" => Ok(vec![event("nobody", "id")]),
+            "event" => Ok(words.map(|id| event("member", id)).collect()),
+            "gone" => {
+                let gone =
+                    |id| webhook::Event { kind: "deleted".to_owned(), ..event("member", id) };
+                Ok(words.map(gone).collect())
+            }
+            _ => Err(Error::BadResponse("no such word".to_owned())),
+        }
+    }
+}
+
+fn event(entity: &str, id: &str) -> webhook::Event {
+    webhook::Event {
+        organization: None,
+        entity: entity.to_owned(),
+        id: id.to_owned(),
+        kind: "updated".to_owned(),
+        event_id: None,
+        merged_into: None,
     }
 }
 
@@ -160,7 +211,7 @@ fn recurse(depth: u64) -> u64 {
 }
 
 /// `count` rows of ten fields.
-fn page(count: usize) -> Page {
+fn page(count: usize) -> Draft {
     let fields = (0..10).map(|number| format!("f{number}")).collect();
     let row = |number: usize| Row {
         id: format!("id-{number}"),
@@ -171,29 +222,16 @@ fn page(count: usize) -> Page {
         values: (0..10).map(|field| Value::Text(format!("value {field} of {number}"))).collect(),
     };
     let rows = (0..count).map(row).collect();
-    Page { fields, rows, next: None, checkpoint: None, total: Some(count as u64), rejects: vec![] }
+    Draft { fields, rows, next: None, total: Some(count as u64), rejects: vec![] }
 }
 
-fn with_texts(mut page: Page, text: &str) -> Page {
-    for value in page.rows.iter_mut().flat_map(|row| row.values.iter_mut()) {
-        *value = Value::Text(String::new());
-    }
-    for row in &mut page.rows {
-        row.values[0] = Value::Text(text.to_owned());
-        if text.len() < 1 << 20 {
-            row.values.fill(Value::Text(text.to_owned()));
-        }
-    }
-    page
-}
-
-fn with_id(mut page: Page, id: &str) -> Page {
+fn with_id(mut page: Draft, id: &str) -> Draft {
     page.rows[0].id = id.to_owned();
     page
 }
 
 /// One thing wrong with an otherwise good page.
-fn broken(mut page: Page, how: &str) -> Page {
+fn broken(mut page: Draft, how: &str) -> Draft {
     match how {
         "empty-id" => return with_id(page, ""),
         "control-id" => return with_id(page, "a\u{0}b"),
@@ -244,15 +282,30 @@ fn get(url: &str, headers: Vec<http::Header>) -> Result<http::Response, http::Fa
 }
 
 /// What the import said, for the test to read.
-fn answer_of(answer: Result<http::Response, http::Failure>) -> Result<Page, Error> {
+fn answer_of(answer: Result<http::Response, http::Failure>) -> Result<Draft, Error> {
     match answer {
         Ok(response) => Err(Error::Other(format!("status {}", response.status))),
         Err(failure) => Err(Error::Other(format!("{failure:?}"))),
     }
 }
 
+/// Asks for the base URL and for each of `urls` in its config.
+fn reach(context: &Context) -> Draft {
+    let urls = context.config.split('"').nth(7).unwrap_or_default();
+    let answers = std::iter::once("").chain(urls.split_whitespace()).map(|url| {
+        let answer = get(url, Vec::new());
+        Value::Text(answer.map_or_else(|failure| format!("{failure:?}"), |r| r.status.to_string()))
+    });
+    let answers: Vec<Value> = answers.collect();
+    let mut page = page(answers.len());
+    for (row, answer) in page.rows.iter_mut().zip(answers) {
+        row.values[0] = answer;
+    }
+    page
+}
+
 /// Sends until the host says stop; the id of the only row says how many were answered.
-fn request_flood() -> Page {
+fn request_flood() -> Draft {
     let mut answered = 0_u32;
     while !matches!(get("/", Vec::new()), Err(http::Failure::Stopped)) {
         answered += 1;
@@ -260,14 +313,14 @@ fn request_flood() -> Page {
     with_id(page(1), &answered.to_string())
 }
 
-fn prefetch_flood() -> Page {
+fn prefetch_flood() -> Draft {
     for number in 0..100_000 {
         http::prefetch(&request(&format!("/{number}"), Vec::new()));
     }
     page(1)
 }
 
-fn log_flood() -> Page {
+fn log_flood() -> Draft {
     log::write("error", &"l".repeat(1 << 20));
     log::write("shout", "red \u{1b}[31m text");
     for number in 0..10_000 {
@@ -276,7 +329,7 @@ fn log_flood() -> Page {
     page(1)
 }
 
-fn stderr_flood() -> Page {
+fn stderr_flood() -> Draft {
     for number in 0..10_000 {
         eprintln!("line {number} {}", "e".repeat(100));
     }
@@ -284,7 +337,7 @@ fn stderr_flood() -> Page {
 }
 
 /// What a plugin can see of the machine: nothing.
-fn environment() -> Page {
+fn environment() -> Draft {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seen = format!(
         "{} {} {}",

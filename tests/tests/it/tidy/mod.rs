@@ -6,8 +6,9 @@
 mod codes;
 mod names;
 mod ranks;
+pub(crate) mod routes;
 mod shape;
-mod source;
+pub(crate) mod source;
 
 /// Fails with every complaint on a line of its own.
 fn report(rule: &str, complaints: &[String]) {

@@ -10,6 +10,12 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("axum", &["api", "console"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("croner", &["cron"]),
+    ("argon2", &["vault"]),
+    ("lettre", &["notify"]),
+    ("rustix", &["cli", "disk"]),
 ];
 
 /// Names of federations, shops, ledgers and databases. Never part of a name or a text of the host.

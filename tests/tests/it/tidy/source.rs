@@ -37,7 +37,7 @@ impl Token {
 }
 
 /// The root of the workspace.
-pub(super) fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("the crate is inside the workspace").to_path_buf()
 }
