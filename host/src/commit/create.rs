@@ -20,7 +20,7 @@ use std::collections::HashMap;
 pub(super) struct Created {
     records: Batch,
     links: Batch,
-    /// Index entries of this page and of those before it, sorted; empty until there are many.
+    /// Index entries of this page and of those before it, sorted; none until there are many.
     pub(super) identity: Entries,
     feed: Encoded,
     pub(super) outcomes: Encoded,
@@ -38,7 +38,8 @@ pub(super) struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     pub(super) fn new(plan: &'a Plan, entity: &'a EntityPlan, positions: &'a [u16]) -> Self {
-        let kinds = entity.rules.rules.iter().map(|rule| Kind::new(&rule.kind())).collect();
+        let kinds =
+            entity.rules.rules.iter().map(|rule| Kind::new(entity.entity, &rule.kind())).collect();
         let named = (Vec::new(), positions.to_vec());
         Maker {
             entity: entity.entity,
@@ -139,15 +140,15 @@ impl LinkMaker<'_> {
         links::add_new(batch, org, connection, entity, row.external_id, &link)?;
         for (kind, value) in row.aliases.iter() {
             if !self.alias_kinds.contains_key(*kind) {
-                self.alias_kinds.insert((*kind).to_owned(), Kind::new(kind));
+                self.alias_kinds.insert((*kind).to_owned(), Kind::new(entity, kind));
             }
             if let Some(kind) = self.alias_kinds.get(*kind) {
-                index.push(org, entity, kind, value, id);
+                index.push(org, kind, value, id);
             }
         }
         for (rule, key) in &row.match_keys {
             if let Some(kind) = self.rule_kinds.get(usize::from(*rule)) {
-                index.push(org, entity, kind, key, id);
+                index.push(org, kind, key, id);
             }
         }
         Ok(())
@@ -175,7 +176,7 @@ impl Work<'_, '_> {
         &mut self,
         entity: &EntityPlan,
         page: u32,
-        created: &Created,
+        created: &mut Created,
     ) -> Result<(), Error> {
         if created.records.is_empty() {
             return Ok(());
@@ -190,7 +191,7 @@ impl Work<'_, '_> {
         }
         records::put_new(txn, &created.records)?;
         links::put_new(txn, &created.links)?;
-        created.identity.put(txn)?;
+        self.identity.add(std::mem::take(&mut created.identity))?;
         let count = i64::try_from(created.records.len()).unwrap_or(0);
         counts::add(txn, plan.org, None, entity.entity, count, created.active)?;
         counts::add(txn, plan.org, Some(connection), entity.entity, count, created.active)?;

@@ -30,7 +30,7 @@ use crate::notify;
 use crate::store::directory::Watermark;
 use crate::store::failures::Scope;
 use crate::store::feed::FeedWriter;
-use crate::store::identity::Rules;
+use crate::store::identity::{Gathered, Rules};
 use crate::store::records::ChangeKind;
 use crate::store::runs::{Outcome, RecordOutcome};
 use crate::store::{self, Store, Txn, conflicts, failures, records, runs};
@@ -173,7 +173,8 @@ fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
         .map(|entity| entity.fields.iter().map(&mut position).collect())
         .collect();
     let first = records::next_sequence(txn)?;
-    let mut work = Work { txn, plan, feed, conflict_lines: 0, moved: BTreeMap::new() };
+    let (identity, moved) = (Gathered::new(plan.store.dir()), BTreeMap::new());
+    let mut work = Work { txn, plan, feed, identity, conflict_lines: 0, moved };
     let rest = std::thread::scope(|scope| {
         let mut pages = Pages::begin(scope, plan, &positions, first);
         let worked = pages.by_ref().try_for_each(|page| {
@@ -191,7 +192,8 @@ fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
     records::reserve(txn, rest.next - first)?;
     work.feed.flush(txn)?;
     crash_point::reached("commit:feed");
-    rest.identity.put(txn)?;
+    rest.identity.into_iter().try_for_each(|entries| work.identity.add(entries))?;
+    work.identity.put(txn)?;
     crash_point::reached("commit:links");
     if inbox_was_empty && conflicts::any_open(txn, plan.org, plan.connection_id())? {
         notify::raise(txn, finish::about(EventKind::FirstHeldConflict, &plan.run))?;
@@ -206,13 +208,14 @@ struct Work<'a, 't> {
     txn: &'a Txn<'t>,
     plan: &'a Plan,
     feed: FeedWriter,
+    identity: Gathered,
     conflict_lines: u32,
     moved: BTreeMap<u32, Moved>,
 }
 
 impl Work<'_, '_> {
     fn page(&mut self, page: Page<'_>) -> Result<(), Error> {
-        let Page { entity, number, failures, passed, rows, created } = page;
+        let Page { entity, number, failures, passed, rows, mut created } = page;
         let mut outcomes = Vec::new();
         self.failures(entity, &failures, &passed, &mut outcomes)?;
         if self.plan.run.dry_run {
@@ -220,7 +223,7 @@ impl Work<'_, '_> {
                 self.dry_row(entity, row, &mut outcomes)?;
             }
         } else {
-            self.creates(entity, number, &created)?;
+            self.creates(entity, number, &mut created)?;
             for at in rows.iter().enumerate() {
                 self.row(entity, number, at, &mut outcomes)?;
             }

@@ -30,16 +30,20 @@ const PAGES_MAX: usize = 2;
 
 /// The pages of the plan in their order, as they become ready.
 pub(super) struct Pages<'scope, 'a> {
-    threads: Vec<ScopedJoinHandle<'scope, Result<Rest, Error>>>,
+    threads: Vec<ScopedJoinHandle<'scope, Result<Ended, Error>>>,
     /// By turn.
     ready: Vec<Receiver<Page<'a>>>,
     taken: usize,
     first: u64,
 }
 
+/// What a thread has left when it has read its pages: entries of the index in order, and the number behind its last new
+/// record's.
+type Ended = (Entries, u64);
+
 /// What is left when all pages were taken.
 pub(super) struct Rest {
-    pub(super) identity: Entries,
+    pub(super) identity: Vec<Entries>,
     /// The number behind the last new record's.
     pub(super) next: u64,
 }
@@ -79,13 +83,12 @@ impl<'scope, 'a: 'scope> Pages<'scope, 'a> {
         // All of them are waited for, whatever the first one says.
         let ended: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
         // A plan without a page takes no number.
-        let mut rest = Rest { identity: Entries::default(), next: first };
+        let mut rest = Rest { identity: Vec::new(), next: first };
         for thread in ended {
-            let own = thread.unwrap_or(Err(Error::Panicked))?;
-            rest.identity.append(own.identity);
-            rest.next = rest.next.max(own.next);
+            let (identity, next) = thread.unwrap_or(Err(Error::Panicked))?;
+            rest.identity.push(identity);
+            rest.next = rest.next.max(next);
         }
-        rest.identity.sort();
         Ok(rest)
     }
 }
@@ -113,9 +116,9 @@ struct Reader<'scope, 'a> {
 }
 
 impl<'a> Reader<'_, 'a> {
-    fn read(self) -> Result<Rest, Error> {
+    fn read(self) -> Result<Ended, Error> {
         let plan: &'a Plan = self.plan;
-        let mut rest = Rest { identity: Entries::default(), next: 0 };
+        let (mut identity, mut next) = (Entries::default(), 0);
         let mut turns = (0..self.turns).cycle();
         for (entity, positions) in plan.entities.iter().zip(self.positions) {
             let mut maker = Maker::new(plan, entity, positions);
@@ -125,18 +128,18 @@ impl<'a> Reader<'_, 'a> {
                 }
                 let page = plan.read_page(number)?;
                 // Another thread failed, and says why.
-                let Ok(first) = self.take.recv() else { return Ok(rest) };
+                let Ok(first) = self.take.recv() else { return Ok((identity, next)) };
                 let new = if plan.run.dry_run { 0 } else { page.created.len() as u64 };
-                rest.next = first + new;
-                let _ = self.give.send(rest.next);
-                let page = ready(&mut maker, entity, number, page, first, &mut rest.identity)?;
+                next = first + new;
+                let _ = self.give.send(next);
+                let page = ready(&mut maker, entity, number, page, first, &mut identity)?;
                 if self.to.send(page).is_err() {
-                    return Ok(rest);
+                    return Ok((identity, next));
                 }
             }
         }
-        rest.identity.sort();
-        Ok(rest)
+        identity.sort();
+        Ok((identity, next))
     }
 }
 

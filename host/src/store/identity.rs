@@ -5,6 +5,7 @@
 
 use super::file::{Read, Txn};
 use super::keys::{Key, Parts};
+use super::sorted_runs::SortedRuns;
 use super::tables::{IDENTITY, MATCH_RULES};
 use super::{Error, Store, records, rows};
 use crate::model::ids::EntityNo;
@@ -13,6 +14,7 @@ use crate::normalize::Normalizer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::{Bound, ControlFlow};
+use std::path::{Path, PathBuf};
 
 /// The match rules that the index of (organization, entity) covers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,7 +48,7 @@ impl Rule {
     }
 }
 
-/// A kind of secondary id or match key, ready to make entries of.
+/// A kind of secondary id or match key of one entity, ready to make entries of.
 #[derive(Clone)]
 pub struct Kind {
     tag: u32,
@@ -54,48 +56,39 @@ pub struct Kind {
 }
 
 impl Kind {
-    pub fn new(name: &str) -> Kind {
-        let digest = Sha256::digest(name);
-        let tag = digest.first_chunk().copied().map(u32::from_be_bytes).unwrap_or_default();
+    pub fn new(entity: EntityNo, name: &str) -> Kind {
         let length = (name.len() as u64).to_be_bytes();
-        Kind { tag, hash: Sha256::new_with_prefix(length).chain_update(name) }
+        let hash = Sha256::new_with_prefix(entity.0.to_be_bytes()).chain_update(length);
+        let hash = hash.chain_update(name);
+        let digest = hash.clone().finalize();
+        let tag = digest.first_chunk().copied().map(u32::from_be_bytes).unwrap_or_default();
+        Kind { tag, hash }
+    }
+
+    /// What all keys of its entries begin with.
+    fn prefix(&self, org: OrgNo) -> Key {
+        Key::org(org).u32(self.tag)
     }
 }
 
-/// What a key of the index says, in its order: see [`IDENTITY`]. The digest keeps entries short; that two values share
-/// its 128 bits, nobody can bring about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    org: u32,
-    entity: u16,
-    tag: u32,
-    digest: u128,
-    id: u64,
-}
+/// A key of the index, in the order of what it says: see [`IDENTITY`]. The digest keeps it short; that two values share its
+/// 128 bits, nobody can bring about.
+pub(super) type Entry = [u8; ENTRY_BYTES];
 
-pub(super) const KEY_BYTES: usize = VALUE_BYTES + 8;
-const VALUE_BYTES: usize = 4 + 2 + 4 + 16;
+pub(super) const ENTRY_BYTES: usize = VALUE_BYTES + 8;
+const VALUE_BYTES: usize = 4 + 4 + 16;
 
-impl Entry {
-    fn new(org: OrgNo, entity: EntityNo, kind: &Kind, value: &str, id: RecordId) -> Entry {
-        let digest = kind.hash.clone().chain_update(value).finalize();
-        let digest = digest.first_chunk().copied().map(u128::from_be_bytes).unwrap_or_default();
-        Entry { org: org.0, entity: entity.0, tag: kind.tag, digest, id: id.0 }
+fn entry(org: OrgNo, kind: &Kind, value: &str, id: RecordId) -> Entry {
+    let digest = kind.hash.clone().chain_update(value).finalize();
+    let digest = digest.get(..16).unwrap_or_default();
+    let mut entry = [0; ENTRY_BYTES];
+    let mut rest = entry.as_mut_slice();
+    for part in [&org.0.to_be_bytes(), &kind.tag.to_be_bytes(), digest, &id.0.to_be_bytes()] {
+        let (own, behind) = rest.split_at_mut(part.len());
+        own.copy_from_slice(part);
+        rest = behind;
     }
-
-    fn key(&self) -> [u8; KEY_BYTES] {
-        let (org, entity, tag) =
-            (self.org.to_be_bytes(), self.entity.to_be_bytes(), self.tag.to_be_bytes());
-        let (digest, id) = (self.digest.to_be_bytes(), self.id.to_be_bytes());
-        let mut key = [0; KEY_BYTES];
-        let mut rest = key.as_mut_slice();
-        for part in [org.as_slice(), &entity, &tag, &digest, &id] {
-            let (own, behind) = rest.split_at_mut(part.len());
-            own.copy_from_slice(part);
-            rest = behind;
-        }
-        key
-    }
+    entry
 }
 
 /// The records that are known under this id or match key, at most `limit`.
@@ -107,7 +100,8 @@ pub fn find(
     value: &str,
     limit: usize,
 ) -> Result<Vec<RecordId>, Error> {
-    let of = |id| Entry::new(org, entity, &Kind::new(kind), value, RecordId(id)).key();
+    let kind = Kind::new(entity, kind);
+    let of = |id| entry(org, &kind, value, RecordId(id));
     let (first, last) = (of(0), of(u64::MAX));
     let bounds = (Bound::Included(first.as_slice()), Bound::Included(last.as_slice()));
     let mut found = Vec::new();
@@ -144,59 +138,102 @@ pub fn ensure_rules(
     let index_now = if stale_region { have.rules.clone() } else { missing };
     if stale_region {
         for rule in &have.rules {
-            let tag = Kind::new(&rule.kind()).tag;
-            txn.delete_prefix(IDENTITY, &Key::org(org).entity(entity).u32(tag))?;
+            txn.delete_prefix(IDENTITY, &Kind::new(entity, &rule.kind()).prefix(org))?;
         }
     }
     let normalizer = Normalizer::new(&have.region);
+    let (mut gathered, mut failed) = (Gathered::new(store.dir()), None);
     let mut entries = Entries::default();
     records::scan(txn, store, org, Some(entity), None, &mut |record| {
         entries.all.extend(rule_entries(org, &index_now, &normalizer, &record));
-        ControlFlow::Continue(())
+        if entries.is_full() {
+            failed = gathered.add(std::mem::take(&mut entries)).err();
+        }
+        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    entries.sort();
-    entries.put(txn)?;
+    failed.map_or(Ok(()), Err)?;
+    gathered.add(entries)?;
+    gathered.put(txn)?;
     let key = Key::org(org).entity(entity);
     txn.put(MATCH_RULES, key.bytes(), &rows::to_json(&have)?)
 }
 
-/// Entries of new records, collected so that they go in sorted: in the order in which records come, every entry would be
-/// a search of its own.
+/// Entries of many records, on their way into the index.
 #[derive(Default)]
 pub struct Entries {
     all: Vec<Entry>,
 }
 
-/// How many entries are held back at the most (48 bytes each); a commit has two such collections.
-const ENTRIES_MAX: usize = 250_000;
+/// How many entries one list holds (32 bytes each), and how many a commit gathers in memory.
+const ENTRIES_MAX: usize = 200_000;
+const GATHERED_MAX: usize = 2 * ENTRIES_MAX;
 
 impl Entries {
-    pub fn push(&mut self, org: OrgNo, entity: EntityNo, kind: &Kind, value: &str, id: RecordId) {
-        self.all.push(Entry::new(org, entity, kind, value, id));
+    pub fn push(&mut self, org: OrgNo, kind: &Kind, value: &str, id: RecordId) {
+        self.all.push(entry(org, kind, value, id));
     }
 
+    /// Whether it is time to hand them to [`Gathered::add`].
     pub fn is_full(&self) -> bool {
         self.all.len() >= ENTRIES_MAX
     }
 
-    pub fn append(&mut self, mut more: Entries) {
-        self.all.append(&mut more.all);
-    }
-
-    /// Brings them in order, without which [`Entries::put`] would be slow. Sorted ones that were appended to each other are
-    /// only merged.
+    /// Whoever sorts them on a thread of its own spares the one that gathers them.
     pub fn sort(&mut self) {
         self.all.sort();
     }
+}
 
-    pub fn put(&self, txn: &Txn) -> Result<(), Error> {
-        txn.put_sorted(IDENTITY, self.all.iter().map(|entry| (entry.key(), [])))
+/// All entries of one commit, that they may go into the index in order and at once. Wherever a record lies in the order
+/// in which records come, its entries lie anywhere: put in as they come, or in portions, they would have nearly all pages
+/// of the index written anew again and again.
+pub struct Gathered {
+    directory: PathBuf,
+    few: Entries,
+    many: Option<SortedRuns<ENTRY_BYTES>>,
+}
+
+impl Gathered {
+    /// What does not fit in memory goes to scratch in that directory.
+    pub fn new(directory: &Path) -> Gathered {
+        Gathered { directory: directory.to_owned(), few: Entries::default(), many: None }
+    }
+
+    pub fn add(&mut self, mut entries: Entries) -> Result<(), Error> {
+        self.few.all.append(&mut entries.all);
+        if self.few.all.len() > GATHERED_MAX { self.spill() } else { Ok(()) }
+    }
+
+    fn spill(&mut self) -> Result<(), Error> {
+        self.few.sort();
+        let runs = match &mut self.many {
+            Some(runs) => runs,
+            None => self.many.insert(SortedRuns::create(&self.directory)?),
+        };
+        runs.push(&self.few.all)?;
+        self.few.all.clear();
+        Ok(())
+    }
+
+    pub fn put(mut self, txn: &Txn) -> Result<(), Error> {
+        if self.many.is_some() {
+            self.spill()?;
+        }
+        let Some(runs) = self.many else {
+            self.few.sort();
+            return txn.put_sorted(IDENTITY, self.few.all.iter().map(|entry| (entry, [])));
+        };
+        let mut failed = None;
+        let merged =
+            runs.merge()?.map_while(|entry| entry.map_err(|error| failed = Some(error)).ok());
+        txn.put_sorted(IDENTITY, merged.map(|entry| (entry, [])))?;
+        failed.map_or(Ok(()), Err)
     }
 }
 
 pub(crate) fn add_record(txn: &Txn, org: OrgNo, record: &Record) -> Result<(), Error> {
     for entry in record_entries(txn, org, record)? {
-        txn.put(IDENTITY, &entry.key(), &[])?;
+        txn.put(IDENTITY, &entry, &[])?;
     }
     Ok(())
 }
@@ -210,29 +247,25 @@ pub(crate) fn move_record(
 ) -> Result<(), Error> {
     let (old, new) = (record_entries(txn, org, before)?, record_entries(txn, org, after)?);
     for entry in old.iter().filter(|entry| !new.contains(entry)) {
-        txn.delete(IDENTITY, &entry.key())?;
+        txn.delete(IDENTITY, entry)?;
     }
     for entry in new.iter().filter(|entry| !old.contains(entry)) {
-        txn.put(IDENTITY, &entry.key(), &[])?;
+        txn.put(IDENTITY, entry, &[])?;
     }
     Ok(())
 }
 
-/// The keys under which a record is known.
-pub(super) fn record_keys(
+/// The entries of a record.
+pub(super) fn record_entries(
     read: &dyn Read,
     org: OrgNo,
     record: &Record,
-) -> Result<Vec<[u8; KEY_BYTES]>, Error> {
-    Ok(record_entries(read, org, record)?.iter().map(Entry::key).collect())
-}
-
-fn record_entries(read: &dyn Read, org: OrgNo, record: &Record) -> Result<Vec<Entry>, Error> {
+) -> Result<Vec<Entry>, Error> {
     let rules = rules(read, org, record.id.entity())?;
     let normalizer = Normalizer::new(&rules.region);
     let mut entries = rule_entries(org, &rules.rules, &normalizer, record);
     for (kind, value) in &record.aliases {
-        entries.push(Entry::new(org, record.id.entity(), &Kind::new(kind), value, record.id));
+        entries.push(entry(org, &Kind::new(record.id.entity(), kind), value, record.id));
     }
     Ok(entries)
 }
@@ -245,8 +278,8 @@ fn rule_entries(
 ) -> Vec<Entry> {
     let entry_of = |rule: &Rule| {
         let value = rule.key(normalizer, |name| record.value(name).into())?;
-        let kind = Kind::new(&rule.kind());
-        Some(Entry::new(org, record.id.entity(), &kind, &value, record.id))
+        let kind = Kind::new(record.id.entity(), &rule.kind());
+        Some(entry(org, &kind, &value, record.id))
     };
     rules.iter().filter_map(entry_of).collect()
 }

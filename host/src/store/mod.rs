@@ -7,6 +7,7 @@
 mod draft;
 mod file;
 mod keys;
+mod sorted_runs;
 mod tables;
 mod writer;
 

@@ -83,8 +83,8 @@ pub(crate) const SHAPES: Table = table("shapes");
 pub(crate) const RECORDS: Table = table("records");
 /// org, conn, entity, ext -> the link: record, base, fingerprint of the remote
 pub(crate) const LINKS: Table = table("links");
-/// org, entity, kind, value, record -> nothing. `kind` is a digest (4 bytes) of a secondary id's kind, or of `=field+field`
-/// of a match rule; `value` one (16 bytes) of the kind and the id or match key
+/// org, kind, value, record -> nothing. `kind` is a digest (4 bytes) of the entity and a secondary id's kind, or
+/// `=field+field` of a match rule; `value` one (16 bytes) of the kind and the id or match key
 pub(crate) const IDENTITY: Table = table("identity");
 /// org, entity -> JSON list of match rules that `IDENTITY` covers
 pub(crate) const MATCH_RULES: Table = table("match-rules");

@@ -51,7 +51,7 @@ impl Audit<'_> {
             for record in all {
                 self.record(org, &record, effects)?;
                 timelines.insert((org, record.id.0));
-                names.extend(identity::record_keys(self.read, OrgNo(org), &record)?);
+                names.extend(identity::record_entries(self.read, OrgNo(org), &record)?);
                 let active = u64::from(record.status == RecordStatus::Active);
                 let entity = record.id.entity().0;
                 let mut count = |connection: u32| {
@@ -142,11 +142,11 @@ impl Audit<'_> {
     }
 
     /// The identity index holds the keys of the records and no others.
-    fn same_names(&mut self, wanted: &BTreeSet<[u8; identity::KEY_BYTES]>) -> Result<(), Error> {
+    fn same_names(&mut self, wanted: &BTreeSet<identity::Entry>) -> Result<(), Error> {
         let (mut found, mut strange) = (0, 0);
         self.each(IDENTITY, &mut |key, _| {
             found += 1;
-            let known = <[u8; identity::KEY_BYTES]>::try_from(key);
+            let known = identity::Entry::try_from(key);
             strange += usize::from(!known.is_ok_and(|key| wanted.contains(&key)));
             Ok(())
         })?;
