@@ -39,4 +39,6 @@ pub mod vault;
 pub mod worker;
 
 #[cfg(test)]
+mod test_rows;
+#[cfg(test)]
 mod test_seed;

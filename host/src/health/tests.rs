@@ -1,12 +1,10 @@
 //! The rules of health on a store, with time set by hand.
 
 use super::*;
-use crate::model::directory::{AuthType, SyncConfig};
 use crate::model::run::Counts;
 use crate::model::{ConnectionId, OrgNo, RunId, Trigger};
 use crate::store::Store;
-use serde_json::json;
-use std::collections::BTreeMap;
+use crate::test_rows;
 
 const CONNECTOR: ConnectorId = ConnectorId(1);
 const MINUTE: i64 = 60_000;
@@ -26,7 +24,7 @@ impl Rig {
         let store = Store::create(directory.path(), &store::Options::default()).unwrap();
         let rig = Rig { _directory: directory, store, options: Options::default() };
         rig.write(|txn| {
-            directory::put_connector(txn, &connector())?;
+            directory::put_connector(txn, &test_rows::connector())?;
             (1..=2).try_for_each(|id| directory::put_connection(txn, &connection(id)))
         });
         rig
@@ -92,49 +90,8 @@ impl Rig {
     }
 }
 
-fn connector() -> Connector {
-    Connector {
-        id: CONNECTOR,
-        name: "one".to_owned(),
-        federation_code: "f".to_owned(),
-        plugin: "p".to_owned(),
-        auth_type: AuthType::None,
-        endpoints: BTreeMap::new(),
-        config: json!({}),
-        sync_config: SyncConfig {
-            enabled: true,
-            schedule: None,
-            timezone: None,
-            conflict_strategy: None,
-            max_retries: None,
-        },
-        template_id: None,
-        status: ConnectorStatus::Active,
-        deleted_at: None,
-        created_at: BEGIN,
-        updated_at: BEGIN,
-        version: 1,
-    }
-}
-
 fn connection(id: u32) -> Connection {
-    Connection {
-        id: ConnectionId(id),
-        organization: format!("org-{id}"),
-        org_no: OrgNo(id),
-        connector_id: CONNECTOR,
-        federation_org_id: "x".to_owned(),
-        strategy: None,
-        webhooks_enabled: true,
-        entities: BTreeMap::new(),
-        enabled_at: BEGIN,
-        disconnected_at: None,
-        last_sync_at: None,
-        last_error_at: None,
-        last_error: None,
-        consecutive_failures: 0,
-        version: 1,
-    }
+    Connection { enabled_at: BEGIN, ..test_rows::connection(id) }
 }
 
 fn run(connection: u32, at: i64, status: RunStatus, code: Option<&str>) -> Run {

@@ -3,11 +3,12 @@
 use super::*;
 use crate::credentials::Given;
 use crate::egress::TokenAsk;
-use crate::model::directory::{AuthType, Connector, ConnectorStatus, SyncConfig};
+use crate::model::directory::{AuthType, Connector};
 use crate::model::manifest::ClientAuth;
 use crate::model::notice::{Event, EventKind};
 use crate::model::oauth::{BlockedReason, Initiator};
 use crate::store::{directory, notices};
+use crate::test_rows;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -79,28 +80,7 @@ struct Bench {
 const BEGIN: &str = "2026-01-01T00:00:00Z";
 
 fn connector() -> Connector {
-    Connector {
-        id: crate::model::ConnectorId(1),
-        name: "c".to_owned(),
-        federation_code: "f".to_owned(),
-        plugin: "p".to_owned(),
-        auth_type: AuthType::OAuth2,
-        endpoints: BTreeMap::new(),
-        config: json!({}),
-        sync_config: SyncConfig {
-            enabled: true,
-            schedule: None,
-            timezone: None,
-            conflict_strategy: None,
-            max_retries: None,
-        },
-        template_id: None,
-        status: ConnectorStatus::Active,
-        deleted_at: None,
-        created_at: 0,
-        updated_at: 0,
-        version: 1,
-    }
+    Connector { auth_type: AuthType::OAuth2, ..test_rows::connector() }
 }
 
 impl Bench {

@@ -1,11 +1,11 @@
 use super::*;
-use crate::model::directory::{AuthType, Connection, ConnectorStatus, SyncConfig};
+use crate::model::directory::Connection;
 use crate::model::run::EntityRequest;
 use crate::model::webhook::{EventResult, HookEvent};
 use crate::model::{ConnectionId, Mode, OrgNo};
 use crate::store::runs;
+use crate::test_rows;
 use jiff::Timestamp;
-use serde_json::json;
 use std::sync::Mutex;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ impl World {
         let clock = Clock::fixed("2026-03-01T00:00:00Z".parse().unwrap());
         let (directory, inbox) = Inbox::for_test(&clock).await;
         let write = |txn: &Txn| {
-            directory::put_connector(txn, &connector())?;
+            directory::put_connector(txn, &test_rows::connector())?;
             directory::put_connection(txn, &connection(1, "one"))?;
             directory::put_connection(txn, &connection(2, "two"))
         };
@@ -122,49 +122,8 @@ fn parse(opened: &Opened, mended: bool) -> Parsed {
     }
 }
 
-fn connector() -> Connector {
-    Connector {
-        id: CONNECTOR,
-        name: "one".to_owned(),
-        federation_code: "f".to_owned(),
-        plugin: "p".to_owned(),
-        auth_type: AuthType::None,
-        endpoints: BTreeMap::new(),
-        config: json!({}),
-        sync_config: SyncConfig {
-            enabled: true,
-            schedule: None,
-            timezone: None,
-            conflict_strategy: None,
-            max_retries: None,
-        },
-        template_id: None,
-        status: ConnectorStatus::Active,
-        deleted_at: None,
-        created_at: 0,
-        updated_at: 0,
-        version: 1,
-    }
-}
-
-fn connection(id: u32, remote: &str) -> Connection {
-    Connection {
-        id: ConnectionId(id),
-        organization: format!("org-{id}"),
-        org_no: OrgNo(id),
-        connector_id: CONNECTOR,
-        federation_org_id: remote.to_owned(),
-        strategy: None,
-        webhooks_enabled: true,
-        entities: BTreeMap::new(),
-        enabled_at: 0,
-        disconnected_at: None,
-        last_sync_at: None,
-        last_error_at: None,
-        last_error: None,
-        consecutive_failures: 0,
-        version: 1,
-    }
+fn connection(no: u32, remote: &str) -> Connection {
+    Connection { federation_org_id: remote.to_owned(), ..test_rows::connection(no) }
 }
 
 #[tokio::test]
