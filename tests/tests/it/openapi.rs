@@ -198,12 +198,14 @@ fn hostile_requests_get_a_described_refusal() {
     let json = ("Content-Type", "application/json");
     let text = ("Content-Type", "text/plain");
     type Case<'a> = (&'a [u8], (&'a str, &'a str), u16, &'a str);
-    let bodies: [Case<'_>; 9] = [
+    let bodies: [Case<'_>; 10] = [
         (b"{\"name\": \"\xff\"}", json, 422, "bad-json"),
         (b"{\"name\": \"a\", \"name\": \"b\"}", json, 422, "invalid"),
         (b"{\"name\": 1e999}", json, 422, "bad-json"),
         (b"{\"name\"", json, 422, "bad-json"),
         (deep.as_bytes(), json, 422, "bad-json"),
+        // Not as good as no body, which stands for an empty object.
+        (b" ", json, 422, "bad-json"),
         (b"[]", json, 422, "invalid"),
         (b"{\"name\": 123456789012345678901234567890}", json, 422, "invalid"),
         (b"{\"name\": \"a\"}", text, 415, "body.not-json"),
