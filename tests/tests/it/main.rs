@@ -14,6 +14,7 @@ mod bad_input;
 mod brakes;
 mod canary;
 mod cli;
+mod clock_rig;
 mod clocked;
 mod crash;
 mod described;

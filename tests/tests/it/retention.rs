@@ -1,125 +1,41 @@
 //! What goes when it is old enough, on a server whose clock the test sets: nothing waits for a day to pass.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
-use syncline::app::{self, StartOptions};
-use syncline::clock::Clock;
-use syncline::config::{Config, Egress, Server};
 use syncline_tests::foireann::Options;
-use syncline_tests::http::{Answer, Connection, Request};
 use syncline_tests::sse::Stream;
 
-use crate::fixture::{API_KEY, CLUB, ORG, federation, text};
+use crate::clock_rig::{Clocked, DEADLINE, days};
+use crate::fixture::{ORG, federation, text};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-const BEGIN: &str = "2026-01-01T12:00:00Z";
-
-fn days(days: i64) -> jiff::SignedDuration {
-    jiff::SignedDuration::from_hours(24 * days)
-}
-
-/// A caller of a server in this process.
-#[derive(Clone)]
-struct Client {
-    address: SocketAddr,
-    token: String,
-}
-
-impl Client {
-    fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let target = format!("/api/v1{path}");
-        let bearer = format!("Bearer {}", self.token);
-        let mut headers = vec![("Authorization", bearer.as_str()), ("If-Match", "*")];
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        if !body.is_empty() {
-            headers.push(("Content-Type", "application/json"));
-        }
-        let request = Request { method, target: &target, headers: &headers, body: body.as_bytes() };
-        let answer = Connection::open(self.address).and_then(|mut open| open.send(&request));
-        answer.unwrap_or_else(|cause| panic!("{method} {target}: {cause}"))
-    }
-
-    fn call(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
-        let answer = self.send(method, path, body);
-        let shown = String::from_utf8_lossy(&answer.body).into_owned();
-        assert_eq!(answer.status, status, "{method} {path}: {shown}");
-        serde_json::from_str(&shown).unwrap_or_default()
-    }
-
-    fn status(&self, path: &str) -> u16 {
-        self.send("GET", path, &Value::Null).status
-    }
-
-    fn get(&self, path: &str) -> Value {
-        self.call("GET", path, &Value::Null, 200)
-    }
-
-    fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let row = self.get(path);
-            if wanted(&row) {
-                return row;
-            }
-            assert!(begun.elapsed() < DEADLINE, "{path}: {row:#}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn sync(&self, connector: &str) -> Value {
-        let body = json!({"organizationId": ORG, "connectorId": connector, "mode": "full"});
-        let asked = self.call("POST", "/sync/member", &body, 202);
-        let path = format!("/sync/status/{}", text(&asked, "syncId"));
-        let run =
-            self.until(&path, |run| !matches!(run["status"].as_str(), Some("queued" | "running")));
-        assert_eq!(run["status"], "completed", "{run:#}");
-        run
-    }
+fn sync(client: &Clocked) -> Value {
+    let asked = client.ask(json!({"mode": "full"}));
+    let path = format!("/sync/status/{asked}");
+    let run =
+        client.until(&path, |run| !matches!(run["status"].as_str(), Some("queued" | "running")));
+    assert_eq!(run["status"], "completed", "{run:#}");
+    run
 }
 
 #[test]
 fn what_is_old_enough_goes_and_says_so() {
     let sim = federation(Options::members(12));
-    let directory = tempfile::TempDir::new().expect("a temporary directory");
-    let data = directory.path().join("data");
-    let mut config = Config {
-        server: Server { listen: ([127, 0, 0, 1], 0).into(), ..Server::default() },
-        egress: Egress { allow_private: vec![sim.host_port()], ..Egress::default() },
-        ..Config::default()
-    };
     // The token of the test outlives the years that the clock jumps over.
-    config.retention.runs_days = 400;
-    config.retention.history_days = 300;
-    let clock = Clock::fixed(BEGIN.parse().expect("an instant"));
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (running, client) = runtime.block_on(async {
-        let made = app::init(&config, &data, None).await.expect("a data directory");
-        let options = StartOptions { clock: clock.clone(), ..StartOptions::default() };
-        let running = app::start(config, &data, options).await.expect("a server");
-        let client = Client { address: running.local_addr(), token: made.token };
-        (running, client)
-    });
-    let organization = json!({"id": ORG, "name": "Club", "timezone": "Europe/Dublin"});
-    client.call("POST", "/organizations", &organization, 201);
-    let connector = json!({
-        "name": "Federation", "federationCode": "gaa_foireann", "plugin": "gaa-foireann",
-        "authType": "apiKey", "endpoints": {"baseUrl": sim.base_url()},
-        "config": {"requestsPerMinute": 1_000_000}, "credentials": {"apiKey": API_KEY},
-    });
-    let connector = text(&client.call("POST", "/connectors", &connector, 201), "id");
-    let link = json!({"connectorId": connector, "federationOrgId": CLUB});
-    client.call("POST", &format!("/organizations/{ORG}/connections"), &link, 201);
+    let settings = |config: &mut syncline::config::Config| {
+        config.retention.runs_days = 400;
+        config.retention.history_days = 300;
+    };
+    let client = Clocked::start(&sim, settings, json!({}));
 
-    let first = client.sync(&connector);
+    let first = sync(&client);
     let record =
         client.get(&format!("/organizations/{ORG}/records?entity=member&limit=1"))["items"][0]
             .clone();
     let record_path = format!("/organizations/{ORG}/records/{}", text(&record, "id"));
     client.call("PATCH", &record_path, &json!({"fields": {"phone": "085 1"}}), 200);
-    clock.set(clock.now() + days(60));
-    let second = client.sync(&connector);
+    client.forward(days(60));
+    let second = sync(&client);
     let run_path = |run: &Value| format!("/sync/status/{}", text(run, "syncId"));
     assert_eq!(
         client.get(&run_path(&first))["detailsGoneAt"],
@@ -136,7 +52,7 @@ fn what_is_old_enough_goes_and_says_so() {
     assert_eq!(client.get(&changes)["items"].as_array().unwrap().len(), 13);
 
     // Day 95: details and feed of the first day go, those of day 60 stay.
-    clock.set(clock.now() + days(35));
+    client.forward(days(35));
     let aged = client.until(&run_path(&first), |run| !run["detailsGoneAt"].is_null());
     assert_eq!(aged["counts"]["created"], 12, "the run stays: {aged:#}");
     for list in ["requests", "logs", "records"] {
@@ -179,20 +95,15 @@ fn what_is_old_enough_goes_and_says_so() {
     history(2);
     let why = client.get(&format!("{record_path}/why?field=phone"))["fields"][0].clone();
     assert_eq!(why["way"], "edit", "{why:#}");
-    clock.set(clock.now() + days(210));
+    client.forward(days(210));
     history(1);
     let why = client.get(&format!("{record_path}/why?field=phone"))["fields"][0].clone();
     assert_eq!((&why["way"], &why["value"]), (&json!("unknown"), &json!("085 1")), "{why:#}");
     assert!(text(&why, "explanation").contains("kept no longer"), "{why:#}");
 
     // Day 405: the first run goes as a whole, and what it created says so.
-    clock.set(clock.now() + days(100));
-    let begun = Instant::now();
-    while client.status(&run_path(&first)) != 404 {
-        assert!(begun.elapsed() < DEADLINE, "the run does not go");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    client.forward(days(100));
+    client.until_gone(&run_path(&first));
     let why = client.get(&format!("{record_path}/why?field=email"))["fields"][0].clone();
     assert_eq!((&why["way"], &why["runKept"]), (&json!("created"), &json!(false)), "{why:#}");
-    runtime.block_on(running.shutdown());
 }
