@@ -19,6 +19,7 @@ mod clocked;
 mod crash;
 mod described;
 mod disk;
+mod disk_errors;
 mod doctor;
 mod dry_run;
 mod failure_retry;
