@@ -2,7 +2,7 @@ use super::*;
 use crate::model::directory::Connection;
 use crate::model::run::EntityRequest;
 use crate::model::webhook::{EventResult, HookEvent};
-use crate::model::{ConnectionId, Mode, OrgNo};
+use crate::model::Mode;
 use crate::store::runs;
 use crate::test_rows;
 use jiff::Timestamp;
@@ -193,7 +193,7 @@ async fn a_connector_that_wastes_time_is_left_alone_and_holds_up_no_other() {
     let world = World::new(Mode::Ids).await;
     let other = ConnectorId(2);
     let write = move |txn: &Txn| {
-        directory::put_connector(txn, &Connector { id: other, ..connector() })?;
+        directory::put_connector(txn, &Connector { id: other, ..test_rows::connector() })?;
         let own = Connection { connector_id: other, ..connection(3, "one") };
         directory::put_connection(txn, &own)
     };
