@@ -283,3 +283,41 @@ fn rule_entries(
     };
     rules.iter().filter_map(entry_of).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const ORG: OrgNo = OrgNo(1);
+    const ENTITY: EntityNo = EntityNo(1);
+
+    /// As many entries as spill twice and leave a rest, in an order far from that of their keys.
+    #[test]
+    fn entries_that_do_not_fit_in_memory_are_found_like_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::create(directory.path(), &crate::store::Options::default()).unwrap();
+        let path = directory.path().to_owned();
+        let records = 2 * GATHERED_MAX as u64 + 1_000;
+        let put = move |txn: &Txn| {
+            let (kind, mut gathered) = (Kind::new(ENTITY, "number"), Gathered::new(&path));
+            let mut entries = Entries::default();
+            for number in 1..=records {
+                entries.push(ORG, &kind, &number.to_string(), RecordId::new(ENTITY, number));
+                if entries.is_full() {
+                    gathered.add(std::mem::take(&mut entries))?;
+                }
+            }
+            gathered.add(entries)?;
+            gathered.put(txn)?;
+            txn.count(IDENTITY)
+        };
+        assert_eq!(store.write_blocking(put).unwrap(), records);
+        let read = store.read().unwrap();
+        for number in [1, 77_777, ENTRIES_MAX as u64, 2 * GATHERED_MAX as u64, records] {
+            let found = find(&read, ORG, ENTITY, "number", &number.to_string(), 2).unwrap();
+            assert_eq!(found, [RecordId::new(ENTITY, number)]);
+        }
+        assert_eq!(find(&read, ORG, EntityNo(2), "number", "1", 2).unwrap(), []);
+    }
+}
