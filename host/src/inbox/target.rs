@@ -111,7 +111,7 @@ impl Targets {
         if texts.is_empty() {
             return Ok(None);
         }
-        let keys = match Keys::new(&verifier.scheme().secret, &texts, &self.filler) {
+        let keys = match Keys::new(verifier.scheme(), &texts, &self.filler) {
             Ok(keys) => keys,
             Err(fault) => {
                 tracing::warn!(%connector, %fault, "deliveries are refused");
@@ -158,7 +158,7 @@ impl Targets {
         };
         let secrets = self.secrets(&read, connector, None);
         let texts: Vec<&str> = secrets.iter().map(|secret| secret.expose().as_str()).collect();
-        let keys = Keys::new(&verifier.scheme().secret, &texts, &self.filler);
+        let keys = Keys::new(verifier.scheme(), &texts, &self.filler);
         Ok(Reception {
             scheme: Some(scheme),
             secret_set: !texts.is_empty(),

@@ -71,6 +71,8 @@ pub enum Format {
 pub enum Algorithm {
     HmacSha256,
     HmacSha512,
+    /// The secret is the sender's public key.
+    Ed25519,
     /// The secret itself.
     Token,
 }

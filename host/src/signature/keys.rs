@@ -1,6 +1,7 @@
 //! Keys of a receiver, made of the secrets that a person set, and the comparison itself.
 
-use crate::model::webhook::{Algorithm, Encoding, SecretEncoding, SecretForm};
+use crate::model::webhook::{Algorithm, Encoding, SecretEncoding, SignatureScheme};
+use aws_lc_rs::signature::{ED25519, ED25519_PUBLIC_KEY_LEN, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use hmac::{KeyInit, Mac};
@@ -19,6 +20,10 @@ pub enum SecretFault {
     Empty,
     #[error("the webhook secret is not in {0}, which its scheme asks for")]
     Encoding(&'static str),
+    #[error(
+        "the webhook secret is not the sender's public key, which has {ED25519_PUBLIC_KEY_LEN} bytes"
+    )]
+    NoPublicKey,
 }
 
 /// The keys of one receiver. Places without a key hold random bytes, so that a check always costs the same.
@@ -26,10 +31,17 @@ pub struct Keys([Zeroizing<Vec<u8>>; KEYS]);
 
 impl Keys {
     /// `filler`: random bytes for the places that no secret takes.
-    pub fn new(form: &SecretForm, secrets: &[&str], filler: &[u8]) -> Result<Keys, SecretFault> {
+    pub fn new(
+        scheme: &SignatureScheme,
+        secrets: &[&str],
+        filler: &[u8],
+    ) -> Result<Keys, SecretFault> {
         let mut keys = [(); KEYS].map(|()| Zeroizing::new(filler.to_vec()));
         for (place, secret) in keys.iter_mut().zip(secrets) {
-            *place = key(form, secret)?;
+            *place = key(scheme, secret)?;
+            if scheme.algorithm == Algorithm::Ed25519 && place.len() != ED25519_PUBLIC_KEY_LEN {
+                return Err(SecretFault::NoPublicKey);
+            }
         }
         Ok(Keys(keys))
     }
@@ -58,6 +70,20 @@ impl Keys {
         fits.into()
     }
 
+    /// Whether one of the signatures over the parts was made with the private half of one of the keys. All are looked at;
+    /// what is public needs no comparison in constant time.
+    pub(super) fn verified(&self, parts: &[Cow<'_, [u8]>], signatures: &[Vec<u8>]) -> bool {
+        let message = parts.concat();
+        let mut fits = false;
+        for key in &self.0 {
+            let key = UnparsedPublicKey::new(&ED25519, key.as_slice());
+            for signature in signatures {
+                fits |= key.verify(&message, signature).is_ok();
+            }
+        }
+        fits
+    }
+
     /// Whether one of the texts is one of the keys. Digests are compared, so that a length tells nothing either.
     pub(super) fn is_token(&self, texts: &[Vec<u8>]) -> bool {
         let mut fits = Choice::from(0);
@@ -72,7 +98,11 @@ impl Keys {
 }
 
 /// The key that a secret stands for.
-pub(super) fn key(form: &SecretForm, secret: &str) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+pub(super) fn key(
+    scheme: &SignatureScheme,
+    secret: &str,
+) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+    let form = &scheme.secret;
     let text = secret.strip_prefix(form.strip_prefix.as_str()).unwrap_or(secret);
     let key = match form.encoding {
         SecretEncoding::Utf8 => text.as_bytes().to_vec(),
@@ -97,7 +127,10 @@ pub(super) fn decode(algorithm: Algorithm, encoding: Encoding, text: &str) -> Op
             URL_SAFE.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()?
         }
     };
-    let length = if algorithm == Algorithm::HmacSha512 { 64 } else { 32 };
+    let length = match algorithm {
+        Algorithm::HmacSha512 | Algorithm::Ed25519 => 64,
+        Algorithm::HmacSha256 | Algorithm::Token => 32,
+    };
     (bytes.len() == length).then_some(bytes)
 }
 

@@ -229,6 +229,7 @@ impl Verifier {
             Algorithm::Token => keys.is_token(given),
             Algorithm::HmacSha256 => keys.signed::<hmac::Hmac<Sha256>>(parts, given),
             Algorithm::HmacSha512 => keys.signed::<hmac::Hmac<Sha512>>(parts, given),
+            Algorithm::Ed25519 => keys.verified(parts, given),
         };
         let read = read?;
         if !fits {

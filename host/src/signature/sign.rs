@@ -4,6 +4,7 @@ use super::body::Members;
 use super::keys::{encode, key};
 use super::{Part, SecretFault, Source, Verifier};
 use crate::model::webhook::{Algorithm, Format, TimeFormat};
+use aws_lc_rs::signature::Ed25519KeyPair;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
 
@@ -18,11 +19,13 @@ pub struct Signed {
 pub enum SignFault {
     #[error(transparent)]
     Secret(#[from] SecretFault),
+    #[error("signing takes the sender's private key, `whsk_...`: a public one only verifies")]
+    NoPrivateKey,
     #[error("the body must be a JSON object of the texts {}, and nothing else", .0.join(", "))]
     Body(Vec<String>),
 }
 
-/// Signs `body` with a secret as a person sets it. `id` names the delivery where the scheme signs an id; `now` is in
+/// Signs `body` with a secret as a person sets it, or with the private key where that is a public one. `id` names the delivery where the scheme signs an id; `now` is in
 /// milliseconds since the epoch.
 pub fn sign(
     verifier: &Verifier,
@@ -31,8 +34,12 @@ pub fn sign(
     now: i64,
     body: &[u8],
 ) -> Result<Signed, SignFault> {
-    let key = key(&verifier.scheme.secret, secret)?;
-    let time = match verifier.scheme.timestamp.as_ref().map(|time| time.format) {
+    let scheme = &verifier.scheme;
+    let key = match scheme.algorithm {
+        Algorithm::Ed25519 => key(scheme, secret.strip_prefix(PRIVATE_PREFIX).unwrap_or(secret))?,
+        _ => key(scheme, secret)?,
+    };
+    let time = match scheme.timestamp.as_ref().map(|time| time.format) {
         Some(TimeFormat::UnixMillis) => now.to_string(),
         _ => (now / 1_000).to_string(),
     };
@@ -57,14 +64,11 @@ pub fn sign(
         }
     }
     headers.extend(verifier.time_header.first().map(|name| (name.to_string(), time.clone())));
-    let signature = match verifier.scheme.algorithm {
+    let signature = match scheme.algorithm {
         Algorithm::Token => String::from_utf8_lossy(&key).into_owned(),
-        Algorithm::HmacSha256 => {
-            encode(verifier.scheme.encoding, &mac::<Hmac<Sha256>>(&key, &signed))
-        }
-        Algorithm::HmacSha512 => {
-            encode(verifier.scheme.encoding, &mac::<Hmac<Sha512>>(&key, &signed))
-        }
+        Algorithm::HmacSha256 => encode(scheme.encoding, &mac::<Hmac<Sha256>>(&key, &signed)),
+        Algorithm::HmacSha512 => encode(scheme.encoding, &mac::<Hmac<Sha512>>(&key, &signed)),
+        Algorithm::Ed25519 => encode(scheme.encoding, &private(&key)?.sign(&signed)),
     };
     let Some((source, format)) = verifier.places.first() else {
         return Ok(Signed { headers, body: body.to_vec() });
@@ -88,6 +92,19 @@ pub fn sign(
         },
     };
     Ok(Signed { headers, body })
+}
+
+/// How Standard Webhooks marks a private key.
+const PRIVATE_PREFIX: &str = "whsk_";
+
+/// The pair of a seed, or of a seed with its public key behind it.
+fn private(key: &[u8]) -> Result<Ed25519KeyPair, SignFault> {
+    let pair = match key.split_at_checked(32) {
+        Some((seed, [])) => Ed25519KeyPair::from_seed_unchecked(seed),
+        Some((seed, public)) => Ed25519KeyPair::from_seed_and_public_key(seed, public),
+        None => return Err(SignFault::NoPrivateKey),
+    };
+    pair.map_err(|_| SignFault::NoPrivateKey)
 }
 
 fn mac<M: Mac + KeyInit>(key: &[u8], signed: &[u8]) -> Vec<u8> {

@@ -27,7 +27,7 @@ fn verify(
     body: &[u8],
 ) -> Result<Verified, Refusal> {
     let verifier = shipped(scheme).unwrap();
-    let keys = Keys::new(&verifier.scheme().secret, secrets, FILLER).unwrap();
+    let keys = Keys::new(verifier.scheme(), secrets, FILLER).unwrap();
     verifier.verify(&keys, &headers(pairs), body)
 }
 
@@ -53,9 +53,18 @@ fn original(signature: &str) -> Vec<u8> {
 
 #[test]
 fn every_shipped_scheme_fits_together() {
-    assert_eq!(shipped::load().unwrap().len(), 8);
-    let all =
-        ["github", "intuit", "original", "shopify", "standard", "stripe", "token", "woocommerce"];
+    assert_eq!(shipped::load().unwrap().len(), 9);
+    let all = [
+        "github",
+        "intuit",
+        "original",
+        "shopify",
+        "standard",
+        "standardEd25519",
+        "stripe",
+        "token",
+        "woocommerce",
+    ];
     assert_eq!(*NAMES, all);
 }
 
@@ -181,13 +190,44 @@ fn both_secrets_of_a_change_are_valid_and_no_third() {
     assert!(verifier.verify(&nobody, &filler, b"").is_ok());
 }
 
+/// The key of RFC 8032, 7.1, test 1. The signature is another library's.
+#[test]
+fn a_private_key_signs_and_a_public_one_verifies() {
+    const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    const PRIVATE: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+    const SIGNATURE: &str = "v1a,bPWQ1Vhm+hS0n672qswgTud9IIfkAUSTozY+J1jDYUSA+fZD2D8kZJV6Lmx8TMa2CLw/WzxT0JifCdnJoOSqBw==";
+    const SCHEME: &str = "standardEd25519";
+    let told = |signature| {
+        let time = ("webhook-timestamp", "1700000000");
+        [("webhook-id", "msg_0001"), time, ("webhook-signature", signature)]
+    };
+    let verified = good(SCHEME, PUBLIC, &told(SIGNATURE), BODY);
+    assert_eq!(verified.identity, Identity::Id("msg_0001".to_owned()));
+    bad(SCHEME, PUBLIC, &told(SIGNATURE), b"{}", Refusal::Forged);
+    // A signature by the shared secret that the public key would be.
+    bad(
+        SCHEME,
+        PUBLIC,
+        &told("v1,TjTITuSV9MIlzr9z4BeTyQYeF/1cXXnbkP/OPgMAhXs="),
+        BODY,
+        Refusal::Malformed,
+    );
+    let verifier = shipped(SCHEME).unwrap();
+    let signed = sign(&verifier, PRIVATE, "msg_0001", 1_700_000_000_000, BODY).unwrap();
+    assert!(signed.headers.contains(&("webhook-signature".to_owned(), SIGNATURE.to_owned())));
+    let short = sign(&verifier, "whsk_AQID", "msg_0001", 1_700_000_000_000, BODY);
+    assert_eq!(short, Err(SignFault::NoPrivateKey));
+}
+
 #[test]
 fn a_secret_must_be_what_its_scheme_asks_for() {
-    let form = |scheme: &str| shipped(scheme).unwrap().scheme().secret.clone();
-    let fault = |scheme: &str, secret: &str| Keys::new(&form(scheme), &[secret], FILLER).err();
+    let fault = |scheme: &str, secret: &str| {
+        Keys::new(shipped(scheme).unwrap().scheme(), &[secret], FILLER).err()
+    };
     assert_eq!(fault("standard", "whsec_###"), Some(SecretFault::Encoding("base64")));
     assert_eq!(fault("standard", "whsec_"), Some(SecretFault::Empty));
     assert_eq!(fault("github", ""), Some(SecretFault::Empty));
+    assert_eq!(fault("standardEd25519", "whpk_AQID"), Some(SecretFault::NoPublicKey));
     // The prefix is part of the key here.
     assert_eq!(fault("stripe", "whsec_anything"), None);
 }

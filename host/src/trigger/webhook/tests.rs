@@ -1,8 +1,8 @@
 use super::*;
+use crate::model::Mode;
 use crate::model::directory::Connection;
 use crate::model::run::EntityRequest;
 use crate::model::webhook::{EventResult, HookEvent};
-use crate::model::Mode;
 use crate::store::runs;
 use crate::test_rows;
 use jiff::Timestamp;
