@@ -4,12 +4,13 @@
 use super::file::{Read, Txn};
 use super::keys::{Key, Parts};
 use super::tables::{
-    HOOK_EVENTS, HOOK_EVENTS_BY_TIME, HOOK_OUTCOMES, HOOKS_BY_ORGANIZATION, HOOKS_DUE, Table,
+    HOOK_EVENTS, HOOK_EVENTS_BY_TIME, HOOK_OUTCOMES, HOOKS_BY_ORGANIZATION, HOOKS_DUE,
 };
 use super::{Error, meta, rows};
 use crate::model::ids::HookId;
 use crate::model::webhook::{HookDue, Outcome};
 use crate::model::{ConnectorId, OrgNo};
+use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 const PROCESSED: &str = "hooks-processed";
@@ -30,16 +31,22 @@ fn key(id: HookId) -> Key {
 
 pub fn outcome(read: &dyn Read, id: HookId) -> Result<Option<Outcome>, Error> {
     let row = read.get_row(HOOK_OUTCOMES, key(id).bytes())?;
-    row.map(|row| rows::from_json(HOOK_OUTCOMES, &row)).transpose()
+    row.map(|row| rows::from_binary(HOOK_OUTCOMES, &row)).transpose()
 }
 
-/// Writes what a delivery came to, this time. `orgs` holds those that it concerned before, too.
-pub fn put_outcome(txn: &Txn, id: HookId, outcome: &mut Outcome) -> Result<(), Error> {
-    outcome.orgs.extend(outcome.events.iter().flat_map(|event| event.orgs.iter().copied()));
-    for org in &outcome.orgs {
-        txn.put(HOOKS_BY_ORGANIZATION, Key::org(*org).u64(id.0).bytes(), &[])?;
+/// Writes what deliveries came to, this time. `orgs` holds those that they concerned before, too.
+pub fn put_outcomes(txn: &Txn, mut outcomes: Vec<(HookId, Outcome)>) -> Result<(), Error> {
+    outcomes.sort_unstable_by_key(|(id, _)| *id);
+    let (mut rows, mut by_organization) = (Vec::with_capacity(outcomes.len()), BTreeSet::new());
+    for (id, outcome) in &mut outcomes {
+        outcome.orgs.extend(outcome.events.iter().flat_map(|event| event.orgs.iter().copied()));
+        by_organization.extend(outcome.orgs.iter().map(|org| (*org, *id)));
+        rows.push((id.0.to_be_bytes(), rows::to_binary(outcome)?));
     }
-    txn.put(HOOK_OUTCOMES, key(id).bytes(), &rows::to_json(outcome)?)
+    txn.put_sorted(HOOK_OUTCOMES, rows.into_iter())?;
+    let entries = by_organization.into_iter();
+    let entries = entries.map(|(org, id)| (Key::org(org).u64(id.0), []));
+    txn.put_sorted(HOOKS_BY_ORGANIZATION, entries)
 }
 
 /// Whether a delivery concerned an organization.
@@ -166,21 +173,11 @@ pub fn note_event(
 
 /// Forgets events that have run out, and beyond `count_max` those that run out first. At most `limit`; answers how many.
 pub fn forget_events(txn: &Txn, now: i64, count_max: u64, limit: usize) -> Result<usize, Error> {
-    forget_in(txn, (HOOK_EVENTS, HOOK_EVENTS_BY_TIME), now, count_max, limit)
-}
-
-/// The same for any table whose rows run out, and its index by time.
-pub(super) fn forget_in(
-    txn: &Txn,
-    (table, index): (Table, Table),
-    now: i64,
-    count_max: u64,
-    limit: usize,
-) -> Result<usize, Error> {
-    let mut surplus = txn.count(table)?.saturating_sub(count_max);
+    let mut surplus = txn.count(HOOK_EVENTS)?.saturating_sub(count_max);
     let now = u64::try_from(now).unwrap_or_default();
     let mut gone = Vec::new();
-    txn.scan_rows(index, (Bound::Unbounded, Bound::Unbounded), false, &mut |key, _| {
+    let everything = (Bound::Unbounded, Bound::Unbounded);
+    txn.scan_rows(HOOK_EVENTS_BY_TIME, everything, false, &mut |key, _| {
         let has_run_out = Parts(key).u64().is_some_and(|until| until <= now);
         if gone.len() >= limit || (!has_run_out && surplus == 0) {
             return ControlFlow::Break(());
@@ -190,8 +187,8 @@ pub(super) fn forget_in(
         ControlFlow::Continue(())
     })?;
     for key in &gone {
-        txn.delete(index, key)?;
-        txn.delete(table, key.get(size_of::<u64>()..).unwrap_or_default())?;
+        txn.delete(HOOK_EVENTS_BY_TIME, key)?;
+        txn.delete(HOOK_EVENTS, key.get(size_of::<u64>()..).unwrap_or_default())?;
     }
     Ok(gone.len())
 }

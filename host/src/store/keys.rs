@@ -65,6 +65,12 @@ impl Key {
     }
 }
 
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
 /// Takes a key apart again, part by part; `None` where the key is not of that form.
 pub(crate) struct Parts<'a>(pub(crate) &'a [u8]);
 

@@ -15,10 +15,10 @@ pub use replay::{NoReplay, replay};
 use crate::clock::{self, Clock};
 use crate::crash_point;
 use crate::inbox::{self, Inbox, Opened};
-use crate::model::ConnectorId;
 use crate::model::directory::Connector;
 use crate::model::ids::HookId;
 use crate::model::webhook::{HookDue, Parsed, Reading, Refetch, Verdict};
+use crate::model::{ConnectionId, ConnectorId};
 use crate::store::hooks::StoredHook;
 use crate::store::{self, Store, Txn, directory, hook_outcomes, hooks};
 use futures_util::future::BoxFuture;
@@ -67,7 +67,9 @@ pub struct Dispatcher {
 /// A delivery with what its connector's plugin made of it.
 struct Dispatched {
     id: HookId,
-    hook: crate::model::webhook::Hook,
+    connector: ConnectorId,
+    /// Set where the address named one.
+    connection: Option<ConnectionId>,
     acknowledged_at: Option<i64>,
     /// None where there is nothing to read: it only counts as processed.
     parsed: Option<Parsed>,
@@ -180,19 +182,20 @@ impl Dispatcher {
         let mut by_connector: HashMap<ConnectorId, Group> = HashMap::new();
         for (order, Taken { stored, due }) in taken.into_iter().enumerate() {
             let key = (due.is_some(), order);
-            let (id, hook) = (stored.id, stored.hook.clone());
+            let (id, connector) = (stored.id, stored.hook.connector);
             let mut one = Dispatched {
                 id,
+                connector,
+                connection: stored.hook.connection,
                 acknowledged_at: None,
                 parsed: None,
                 entities: Arc::clone(&nothing),
                 due,
-                hook,
             };
-            if one.hook.verdict == Verdict::Accepted {
+            if stored.hook.verdict == Verdict::Accepted {
                 match self.inbox.open_body(stored) {
                     Ok(opened) => {
-                        let group = by_connector.entry(one.hook.connector).or_default();
+                        let group = by_connector.entry(connector).or_default();
                         group.0.push(opened);
                         group.1.push(key);
                     }

@@ -72,12 +72,12 @@ pub(super) fn all(
         }
     }
     let runs = router.enqueue(strategy_default)?;
-    for draft in drafts {
-        let Draft { id, mut outcome, asked } = draft;
+    let ended = drafts.into_iter().map(|Draft { id, mut outcome, asked }| {
         outcome.runs =
             asked.iter().filter_map(|connection| runs.get(connection).cloned()).collect();
-        hook_outcomes::put_outcome(txn, id, &mut outcome)?;
-    }
+        (id, outcome)
+    });
+    hook_outcomes::put_outcomes(txn, ended.collect())?;
     hook_outcomes::put_processed(txn, processed)?;
     Ok(!runs.is_empty())
 }
@@ -153,7 +153,7 @@ impl Router<'_, '_> {
         only: Option<OrgNo>,
         asked: &mut BTreeSet<ConnectionId>,
     ) -> Result<(EventResult, Vec<OrgNo>), store::Error> {
-        let connector = one.hook.connector;
+        let connector = one.connector;
         let Some(refetch) = one.entities.iter().find(|known| known.entity == event.entity) else {
             return Ok((EventResult::UnknownEntity, Vec::new()));
         };
@@ -192,7 +192,7 @@ impl Router<'_, '_> {
         one: &Dispatched,
         event: &HookEvent,
     ) -> Result<Arc<[Connection]>, store::Error> {
-        let named = (one.hook.connector, one.hook.connection, event.organization.clone());
+        let named = (one.connector, one.connection, event.organization.clone());
         if let Some(known) = self.receivers.get(&named) {
             return Ok(Arc::clone(known));
         }
@@ -207,8 +207,8 @@ impl Router<'_, '_> {
         one: &Dispatched,
         event: &HookEvent,
     ) -> Result<Vec<Connection>, store::Error> {
-        let connector = one.hook.connector;
-        if let Some(id) = one.hook.connection {
+        let connector = one.connector;
+        if let Some(id) = one.connection {
             let own = lookup::connection_of_connector(self.txn, connector, id)?;
             let is_its = |own: &Connection| {
                 event.organization.as_ref().is_none_or(|named| *named == own.federation_org_id)
