@@ -4,17 +4,18 @@
 
 use super::problem::Problem;
 use super::seats::Seat;
-use super::{Api, identity, schema};
-use crate::inbox::{Address, Answer, Arrival};
+use super::{identity, schema};
+use crate::inbox::{self, Address, Answer, Arrival, Inbox};
 use axum::Json;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -79,6 +80,12 @@ impl Intake {
         }
         Err(Unread::TooLarge)
     }
+}
+
+/// What deliveries come in by: all that these routes need, so that a request takes hold of nothing else.
+pub(super) struct Door {
+    pub(super) inbox: Inbox,
+    pub(super) intake: Intake,
 }
 
 async fn linger(body: &mut Body) {
@@ -157,13 +164,13 @@ impl IntoResponse for Unread {
     )
 )]
 pub(super) async fn connector(
-    State(api): State<Api>,
+    State(door): State<Arc<Door>>,
     named: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     // What is no text is no address in use either.
     let connector = named.map(|Path(connector)| connector).unwrap_or_default();
-    receive(&api, Address::Connector(&connector), request).await
+    receive(&door, Address::Connector(&connector), request).await
 }
 
 /// Takes a delivery for one connection, signed with the secret of its own credentials.
@@ -181,12 +188,12 @@ pub(super) async fn connector(
     )
 )]
 pub(super) async fn connection(
-    State(api): State<Api>,
+    State(door): State<Arc<Door>>,
     named: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Response {
     let (connector, connection) = named.map(|Path(both)| both).unwrap_or_default();
-    receive(&api, Address::Connection(&connector, &connection), request).await
+    receive(&door, Address::Connection(&connector, &connection), request).await
 }
 
 /// Takes a delivery in the form that names its connector and signs itself.
@@ -202,8 +209,8 @@ pub(super) async fn connection(
         (status = 503, description = "`disk.full`, `webhook.busy`"),
     )
 )]
-pub(super) async fn federation(State(api): State<Api>, request: Request) -> Response {
-    receive(&api, Address::Shared, request).await
+pub(super) async fn federation(State(door): State<Arc<Door>>, request: Request) -> Response {
+    receive(&door, Address::Shared, request).await
 }
 
 /// Says that deliveries are taken.
@@ -216,19 +223,31 @@ pub(super) async fn listening() -> Json<Value> {
     Json(json!({ "status": "active" }))
 }
 
-async fn receive(api: &Api, address: Address<'_>, request: Request) -> Response {
+async fn receive(door: &Door, address: Address<'_>, request: Request) -> Response {
     let from = identity::address(request.extensions());
     let (parts, body) = request.into_parts();
-    let read = {
-        let seat = parts.extensions.get::<Arc<Seat>>();
-        let _waiting = seat.map(|seat| seat.waiting());
-        api.intake.read(body, parts.headers.contains_key(header::EXPECT)).await
+    let asks_first = parts.headers.contains_key(header::EXPECT);
+    let mut reading = pin!(door.intake.read(body, asks_first));
+    let read = match reading.as_mut().now_or_never() {
+        Some(read) => read,
+        // It did not come with its head: its sender is waited for.
+        None => {
+            let seat = parts.extensions.get::<Arc<Seat>>();
+            let _waiting = seat.map(|seat| seat.waiting());
+            reading.await
+        }
     };
     match read {
-        Ok((bytes, _room)) => decide(api, address, &parts.headers, &bytes, from).await,
+        Ok((body, _room)) => {
+            let arrival = Arrival { address, headers: &parts.headers, body: &body, from };
+            let deciding = door.inbox.receive(arrival);
+            // What is not held until the answer, the connection uses again.
+            drop((parts, body));
+            told(deciding.await)
+        }
         Err(unread) => {
             if matches!(unread, Unread::TooLarge)
-                && let Err(error) = api.inbox.note_oversized(address, from)
+                && let Err(error) = door.inbox.note_oversized(address, from)
             {
                 return Problem::internal(&error).into_response();
             }
@@ -237,14 +256,7 @@ async fn receive(api: &Api, address: Address<'_>, request: Request) -> Response 
     }
 }
 
-async fn decide(
-    api: &Api,
-    address: Address<'_>,
-    headers: &HeaderMap,
-    body: &[u8],
-    from: Option<IpAddr>,
-) -> Response {
-    let answer = api.inbox.receive(Arrival { address, headers, body, from }).await;
+fn told(answer: Result<Answer, inbox::Error>) -> Response {
     match answer {
         Ok(Answer::Accepted(id)) => received("accepted", &format!(r#","deliveryId":"{id}""#)),
         Ok(Answer::Duplicate(id)) => received("duplicate", &format!(r#","deliveryId":"{id}""#)),

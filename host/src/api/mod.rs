@@ -148,8 +148,9 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn(etag::not_modified))
         .layer(middleware::from_fn_with_state(api.clone(), access::guard));
     // Nothing that the API gives a request is needed there.
+    let door = intake::Door { inbox: api.inbox.clone(), intake: api.intake.clone() };
     let (intake, _) = intake().split_for_parts();
-    let intake = intake.method_not_allowed_fallback(no_method).with_state(api.clone());
+    let intake = intake.method_not_allowed_fallback(no_method).with_state(Arc::new(door));
     let (root, _) = root().split_for_parts();
     root.layer(Extension(document))
         .nest(PREFIX, v1)
@@ -170,7 +171,9 @@ pub fn document() -> Value {
         idempotency_keys_max: 0,
         request_max: Duration::ZERO,
     };
-    openapi::complete(root().merge(intake()).nest(PREFIX, v1(limits)).get_openapi())
+    let mut root = root();
+    root.get_openapi_mut().merge(intake().into_openapi());
+    openapi::complete(root.nest(PREFIX, v1(limits)).get_openapi())
 }
 
 /// What is open to everybody.
@@ -182,7 +185,7 @@ fn root() -> OpenApiRouter<Api> {
 }
 
 /// Where deliveries come in: open to everybody, since the signature says who it is.
-fn intake() -> OpenApiRouter<Api> {
+fn intake() -> OpenApiRouter<Arc<intake::Door>> {
     OpenApiRouter::with_openapi(openapi::empty())
         .routes(routes!(intake::listening, intake::federation))
         .routes(routes!(intake::connector))
