@@ -9,7 +9,7 @@ use crate::model::Place;
 use crate::model::ids::HookId;
 use crate::model::webhook::Hook;
 use crate::secrets;
-use crate::store::hooks::{self, StoredHook};
+use crate::store::hooks::{self, NewHook, Seen, StoredHook};
 use crate::store::{self, Read, Store, Txn, bodies};
 use crate::vault::{BulkKey, Keyring, Secret};
 use std::collections::BTreeMap;
@@ -40,9 +40,10 @@ fn place(row: &str) -> Place<'_> {
 }
 
 /// What a body is sealed for.
-fn bound(hook: &Hook) -> Vec<u8> {
-    let mut bound = hook.connector.0.to_be_bytes().to_vec();
-    bound.extend_from_slice(&hook.received_at.to_be_bytes());
+fn bound(hook: &Hook) -> [u8; 12] {
+    let mut bound = [0; 12];
+    bound[..4].copy_from_slice(&hook.connector.0.to_be_bytes());
+    bound[4..].copy_from_slice(&hook.received_at.to_be_bytes());
     bound
 }
 
@@ -101,17 +102,21 @@ impl Bodies {
         Ok(())
     }
 
-    /// Seals a body and notes its key in the delivery.
-    pub(super) fn seal(&self, hook: &mut Hook, body: &[u8]) -> Result<Vec<u8>, Error> {
-        let number = self.current();
-        let key = self.key(number).ok_or(Error::KeyGone)?;
-        hook.body_key = number;
-        Ok(key.seal(body, &bound(hook))?)
+    /// Seals the body of a delivery and notes its key.
+    pub(super) fn seal(
+        &self,
+        mut hook: Hook,
+        seen: Option<Seen>,
+        body: &[u8],
+    ) -> Result<NewHook, Error> {
+        hook.body_key = self.current();
+        let key = self.key(hook.body_key).ok_or(Error::KeyGone)?;
+        NewHook::new(hook, seen, |hook, row| Ok(key.seal_onto(row, body, &bound(hook))?))
     }
 
     pub(super) fn open_hook(&self, stored: StoredHook) -> Result<Opened, Error> {
         let key = self.key(stored.hook.body_key).ok_or(Error::KeyGone)?;
-        let body = key.open(&stored.body, &bound(&stored.hook))?;
+        let body = key.open(stored.body, &bound(&stored.hook))?;
         Ok(Opened { id: stored.id, hook: stored.hook, body })
     }
 }

@@ -93,6 +93,8 @@ struct Inner {
     acks: Mutex<Acks>,
     bodies: Bodies,
     is_full: IsFull,
+    /// The disk had room after that many commits.
+    roomy_at: AtomicU64,
     /// No delivery gets a number up to this one.
     floor: AtomicU64,
     bell: Notify,
@@ -126,6 +128,7 @@ impl Inbox {
             acks: Mutex::default(),
             bodies,
             is_full,
+            roomy_at: AtomicU64::new(u64::MAX),
             floor: AtomicU64::new(floor.0),
             bell: Notify::new(),
             store,
@@ -159,6 +162,19 @@ impl Inbox {
     /// What was refused of a connector since the server started.
     pub fn counts(&self, connector: ConnectorId) -> Counts {
         lock(&self.0.refusals).counts(connector)
+    }
+
+    /// Whether there is no room for a delivery. Those that share a commit share a look at the disk.
+    fn is_full(&self) -> bool {
+        let commits = hooks::commits(&self.0.store);
+        if self.0.roomy_at.load(Ordering::Relaxed) == commits {
+            return false;
+        }
+        let is_full = (self.0.is_full)();
+        if !is_full {
+            self.0.roomy_at.store(commits, Ordering::Relaxed);
+        }
+        is_full
     }
 
     fn floor(&self) -> HookId {

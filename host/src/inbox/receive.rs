@@ -8,6 +8,7 @@ use crate::model::webhook::{Hook, Verdict};
 use crate::model::{ConnectionId, ConnectorId};
 use crate::signature::{Identity, Verified, Verifier, shipped};
 use crate::store::hooks::{self, Appended, NewHook, Seen};
+use futures_util::future::Either;
 use http::HeaderMap;
 use sha2::Digest as _;
 use sha2::Sha256;
@@ -34,6 +35,10 @@ const DROPPED_HEADERS: [&str; 14] = [
     "upgrade",
     "user-agent",
 ];
+/// Longer ids are known by a digest.
+const PLAIN_ID_BYTES_MAX: usize = 64;
+/// Of a digest that tells deliveries apart.
+const KEY_BYTES: usize = 16;
 /// When somebody who found the disk full may come again.
 const FULL_WAIT_MILLIS: i64 = 60_000;
 /// Shipped under this name: the form that one address takes for all connectors.
@@ -72,6 +77,13 @@ pub enum Answer {
     Full(i64),
 }
 
+/// What intake makes of a delivery.
+enum Judged {
+    Answered(Answer),
+    /// It is believed: whether it is new is for the store to say.
+    Wanted(NewHook),
+}
+
 /// Why a delivery goes no further.
 enum Refused {
     /// The signature is not that of the connector, or there is none.
@@ -80,46 +92,63 @@ enum Refused {
 }
 
 impl Inbox {
-    /// Decides on a delivery. What is accepted is durable when this comes back.
-    pub async fn receive(&self, arrival: Arrival<'_>) -> Result<Answer, Error> {
+    /// Decides on a delivery. What is accepted is durable when the answer is there. The delivery itself is not needed for
+    /// so long.
+    pub fn receive<'i>(
+        &'i self,
+        arrival: Arrival<'_>,
+    ) -> impl Future<Output = Result<Answer, Error>> + use<'i> {
+        let judged = self.judge(&arrival).map(|judged| match judged {
+            Judged::Answered(answer) => Either::Left(answer),
+            Judged::Wanted(new) => Either::Right(hooks::append(&self.0.store, self.floor(), new)),
+        });
+        async move {
+            let appended = match judged? {
+                Either::Left(answer) => return Ok(answer),
+                Either::Right(append) => append.await?,
+            };
+            Ok(match appended {
+                Appended::New(id) => {
+                    lock(&self.0.acks).note(id, self.now());
+                    self.0.bell.notify_one();
+                    Answer::Accepted(id)
+                }
+                Appended::Duplicate { of, .. } => Answer::Duplicate(of),
+            })
+        }
+    }
+
+    fn judge(&self, arrival: &Arrival<'_>) -> Result<Judged, Error> {
         let now = self.now();
-        let target = self.target(&arrival)?;
+        let target = self.target(arrival)?;
         let target = target.as_deref();
-        let verified = match self.verify(target, &arrival) {
+        let verified = match self.verify(target, arrival) {
             Ok(verified) => verified,
-            Err(refused) => return Ok(self.refuse(target, &arrival, &refused, now)),
+            Err(refused) => {
+                return Ok(Judged::Answered(self.refuse(target, arrival, &refused, now)));
+            }
         };
-        let Some(target) = target else { return Ok(Answer::Refused) };
+        let Some(target) = target else { return Ok(Judged::Answered(Answer::Refused)) };
         if let Err(wait) = lock(&self.0.verified).take(target.connector, now) {
-            self.note_refused(target, &arrival, Verdict::RateLimited, now);
-            return Ok(Answer::Slow(wait));
+            self.note_refused(target, arrival, Verdict::RateLimited, now);
+            return Ok(Judged::Answered(Answer::Slow(wait)));
         }
         let tolerance = target.verifier.tolerance_millis();
         let is_far = |(at, tolerance): (i64, i64)| now.abs_diff(at) > tolerance.unsigned_abs();
         if verified.signed_at.zip(tolerance).is_some_and(is_far) {
-            self.note_refused(target, &arrival, Verdict::Replayed, now);
-            return Ok(Answer::Refused);
+            self.note_refused(target, arrival, Verdict::Replayed, now);
+            return Ok(Judged::Answered(Answer::Refused));
         }
-        if (self.0.is_full)() {
-            return Ok(Answer::Full(FULL_WAIT_MILLIS));
+        if self.is_full() {
+            return Ok(Judged::Answered(Answer::Full(FULL_WAIT_MILLIS)));
         }
-        let seen = self.seen(&verified.identity, arrival.body, now);
-        let mut hook = hook(target, &arrival, Verdict::Accepted, now);
+        let seen = self.seen(&verified, arrival.body, now);
+        let mut hook = hook(target, arrival, Verdict::Accepted, now);
         if let Identity::Id(id) = verified.identity {
             hook.delivery_id = Some(id);
         }
         hook.headers = kept_headers(&target.verifier, arrival.headers);
-        let body = self.0.bodies.seal(&mut hook, arrival.body)?;
-        let new = NewHook { hook, body, seen: Some(seen) };
-        let appended = hooks::append(&self.0.store, self.floor(), Arc::new(new)).await?;
-        Ok(match appended {
-            Appended::New(id) => {
-                lock(&self.0.acks).note(id, self.now());
-                self.0.bell.notify_one();
-                Answer::Accepted(id)
-            }
-            Appended::Duplicate { of, .. } => Answer::Duplicate(of),
-        })
+        Ok(Judged::Wanted(self.0.bodies.seal(hook, Some(seen), arrival.body)?))
     }
 
     /// Notes a delivery whose body was not even read.
@@ -208,36 +237,47 @@ impl Inbox {
     fn note_refused(&self, target: &Target, arrival: &Arrival<'_>, verdict: Verdict, now: i64) {
         let noted = lock(&self.0.refusals).note(target.connector, verdict, now);
         let Some(unlogged) = noted else { return };
-        if (self.0.is_full)() {
+        if self.is_full() {
             return;
         }
         let hook = Hook { unlogged, ..hook(target, arrival, verdict, now) };
-        let new = Arc::new(NewHook { hook, body: Vec::new(), seen: None });
         let (store, floor) = (self.0.store.clone(), self.floor());
         tokio::spawn(self.0.clock.task(async move {
-            if let Err(error) = hooks::append(&store, floor, new).await {
+            let noted = async { hooks::append(&store, floor, NewHook::without_body(hook)?).await };
+            if let Err(error) = noted.await {
                 tracing::error!(%error, "a refused delivery was not noted");
             }
         }));
     }
 
-    /// What a delivery is known by, and for how long.
-    fn seen(&self, identity: &Identity, body: &[u8], now: i64) -> Seen {
+    /// What a delivery is known by, and for how long. Where it says something of the time, that comes first, and an id is
+    /// left as it is, since many senders count theirs up: what comes together is then written together.
+    fn seen(&self, verified: &Verified, body: &[u8], now: i64) -> Seen {
         let options = &self.0.options;
-        let (kind, bytes, millis): (u8, &[u8], i64) = match identity {
-            Identity::Id(id) => (1, id.as_bytes(), options.dedup_millis),
-            Identity::Timed(digest) => (2, digest, options.dedup_millis),
-            Identity::Bytes(digest) => (3, digest, options.dedup_bytes_millis),
+        let (kind, millis) = match &verified.identity {
+            Identity::Id(id) if id.len() <= PLAIN_ID_BYTES_MAX => (1, options.dedup_millis),
+            Identity::Id(_) => (2, options.dedup_millis),
+            Identity::Timed(_) => (3, options.dedup_millis),
+            Identity::Bytes(_) => (4, options.dedup_bytes_millis),
         };
-        let mut hash = Sha256::new();
-        hash.update([kind]);
-        hash.update(bytes);
+        let mut key = Vec::with_capacity(1 + PLAIN_ID_BYTES_MAX);
+        key.push(kind);
+        match &verified.identity {
+            Identity::Id(id) if kind == 1 => key.extend_from_slice(id.as_bytes()),
+            Identity::Id(id) => key.extend_from_slice(&digest::<KEY_BYTES>(id.as_bytes())),
+            Identity::Timed(digest) | Identity::Bytes(digest) => {
+                let time = verified.signed_at.map(i64::to_be_bytes);
+                key.extend(
+                    time.into_iter().flatten().chain(digest.iter().copied().take(KEY_BYTES)),
+                );
+            }
+        }
         // Others than ids cover the body already.
-        let body = match identity {
-            Identity::Id(_) => first(&Sha256::digest(body).into()),
+        let body = match &verified.identity {
+            Identity::Id(_) => digest(body),
             Identity::Timed(_) | Identity::Bytes(_) => [0; 8],
         };
-        Seen { digest: first(&hash.finalize().into()), body, until: now.saturating_add(millis) }
+        Seen { key, body, until: now.saturating_add(millis) }
     }
 }
 
@@ -252,8 +292,9 @@ fn party(address: IpAddr) -> IpAddr {
     }
 }
 
-fn first<const BYTES: usize>(digest: &[u8; 32]) -> [u8; BYTES] {
-    digest.first_chunk().copied().unwrap_or([0; BYTES])
+/// The first bytes of the digest.
+fn digest<const BYTES: usize>(bytes: &[u8]) -> [u8; BYTES] {
+    Sha256::digest(bytes).first_chunk().copied().unwrap_or([0; BYTES])
 }
 
 fn hook(target: &Target, arrival: &Arrival<'_>, verdict: Verdict, now: i64) -> Hook {

@@ -1,7 +1,6 @@
 use super::*;
 use crate::model::webhook::{Hook, Verdict};
 use crate::plugin::{self, Engine, Limits};
-use crate::store::hooks::NewHook;
 use crate::store::secrets as rows;
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -41,7 +40,7 @@ impl Inbox {
 
     /// Stores a delivery as if it had been believed.
     pub(crate) async fn accept(&self, connector: ConnectorId, body: &[u8]) -> HookId {
-        let mut hook = Hook {
+        let hook = Hook {
             connector,
             connection: None,
             received_at: self.now(),
@@ -56,8 +55,7 @@ impl Inbox {
             headers: Vec::new(),
             body_key: 0,
         };
-        let body = self.0.bodies.seal(&mut hook, body).unwrap();
-        let new = Arc::new(NewHook { hook, body, seen: None });
+        let new = self.0.bodies.seal(hook, None, body).unwrap();
         match hooks::append(&self.0.store, self.floor(), new).await.unwrap() {
             hooks::Appended::New(id) => {
                 self.0.bell.notify_one();

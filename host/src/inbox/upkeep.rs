@@ -64,7 +64,7 @@ impl Inbox {
 
     pub(super) async fn forget(&self, now: i64) -> Result<(), Error> {
         let (store, count_max) = (&self.0.store, self.0.options.dedup_keys_max);
-        while hooks::forget(store, now, count_max, BATCH).await? == BATCH {}
+        while hooks::forget(store, now, count_max, BATCH).await? {}
         loop {
             let forget = move |txn: &Txn| hook_outcomes::forget_events(txn, now, count_max, BATCH);
             if store.write::<usize, crate::store::Error, _>(forget).await? < BATCH {

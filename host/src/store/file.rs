@@ -2,7 +2,7 @@
 
 use super::keys::Key;
 use super::tables::Table;
-use super::writer::Writer;
+use super::writer::{Job, Writer};
 use super::{Error, Options, draft};
 use crate::crash_point::{Bug, planted};
 use redb::{
@@ -76,6 +76,15 @@ impl File {
 
     pub(crate) fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
         self.writer.commits()
+    }
+
+    pub(super) fn commit_count(&self) -> u64 {
+        self.writer.commit_count()
+    }
+
+    /// Queues a write that tells its callers itself.
+    pub(super) fn push(&self, job: Box<dyn Job>) {
+        self.writer.push(job, false);
     }
 
     /// Queues a write at once; the answer comes after its commit.
@@ -305,6 +314,20 @@ impl<'t> Txn<'t> {
     pub(crate) fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Error> {
         self.dirty.store(true, Ordering::Relaxed);
         self.using(table, |table| table.insert(key, value).map(drop))
+    }
+
+    /// The same, and answers what was there before.
+    pub(crate) fn replace(
+        &self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        self.dirty.store(true, Ordering::Relaxed);
+        self.using(table, |table| {
+            let old = table.insert(key, value)?;
+            Ok(old.map(|old| old.value().to_vec()))
+        })
     }
 
     pub(crate) fn delete(&self, table: Table, key: &[u8]) -> Result<(), Error> {

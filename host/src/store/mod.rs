@@ -113,6 +113,7 @@ pub struct Store {
     state: Arc<File>,
     staging: Arc<File>,
     inbox: Arc<File>,
+    arrivals: Arc<hooks::Arrivals>,
     shapes: Arc<Names>,
     entities: Arc<Names>,
     dir: Arc<PathBuf>,
@@ -179,6 +180,7 @@ impl Store {
             state: Arc::new(state),
             staging: Arc::new(staging),
             inbox: Arc::new(inbox),
+            arrivals: Arc::default(),
             shapes,
             entities,
             dir: Arc::new(dir.to_owned()),
@@ -266,5 +268,9 @@ impl Store {
 
     pub(crate) fn inbox_file(&self) -> &File {
         &self.inbox
+    }
+    /// Deliveries that wait for the next commit of the inbox.
+    fn arrivals(&self) -> &Arc<hooks::Arrivals> {
+        &self.arrivals
     }
 }

@@ -24,9 +24,17 @@ pub(crate) fn append_binary<T: Serialize>(row: &mut Vec<u8>, value: &T) -> Resul
 /// About what a row of JSON takes.
 const JSON_BYTES: usize = 512;
 
+/// Of the format, before the value.
+pub(crate) const BEGIN_BYTES: usize = 1;
+
 /// A row with nothing in it yet.
 pub(crate) fn begin() -> Vec<u8> {
     vec![FORMAT]
+}
+
+/// The same in a buffer that is large enough for the row.
+pub(crate) fn begin_in(row: &mut Vec<u8>) {
+    row.push(FORMAT);
 }
 
 /// Appends a value to a row that is begun.

@@ -163,7 +163,7 @@ pub(crate) const NOTICES_BY_CHANNEL: Table = table("notices-by-channel");
 pub(crate) const NOTICES_DUE: Table = table("notices-due");
 /// channel (u32), group, org of the audience (0: none) -> JSON: until when events of a group are collected, and in which notice
 pub(crate) const NOTICE_GROUPS: Table = table("notice-groups");
-/// sequence (u64) of the delivery in `inbox.redb` -> JSON: what it came to
+/// sequence (u64) of the delivery in `inbox.redb` -> what it came to
 pub(crate) const HOOK_OUTCOMES: Table = table("hook-outcomes");
 /// org, sequence (u64) -> nothing: the deliveries that concerned it
 pub(crate) const HOOKS_BY_ORGANIZATION: Table = table("hooks-by-organization");
@@ -258,11 +258,13 @@ pub(crate) const STATE: &[Table] = &[
 
 /// sequence (u64) -> bytes of bodies up to and with this one (u64), the delivery, its sealed body
 pub(crate) const HOOKS: Table = table("hooks");
-/// connector, sequence (u64) -> nothing
+/// connector, sequence (u64) of the first -> how far behind it the connector's deliveries of one commit are
 pub(crate) const HOOKS_BY_CONNECTOR: Table = table("hooks-by-connector");
-/// connector, digest (16 bytes) of what tells a delivery from others -> until (u64), sequence (u64)
+/// connector, what tells a delivery from others -> until (u64, milliseconds since the epoch), sequence (u64), digest of the
+/// body (8 bytes)
 pub(crate) const HOOKS_SEEN: Table = table("hooks-seen");
-/// until (u64), connector, digest -> nothing
+/// until (u64, rounded up to a second), sequence (u64) of the first -> the keys of `HOOKS_SEEN` of one commit, each behind its
+/// length (u8)
 pub(crate) const HOOKS_SEEN_BY_TIME: Table = table("hooks-seen-by-time");
 
 pub(crate) const INBOX: &[Table] = &[HOOKS, HOOKS_BY_CONNECTOR, HOOKS_SEEN, HOOKS_SEEN_BY_TIME];

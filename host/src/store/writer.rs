@@ -14,9 +14,9 @@ use tokio::sync::{oneshot, watch};
 /// How many short writes may share one commit.
 const GROUP_MAX: usize = 512;
 
-/// One write that waits: the closure, its result and whom to tell.
-trait Job: Send {
-    /// Runs the closure; false if it returned an error.
+/// One write that waits: what it does, its result and whom to tell.
+pub(super) trait Job: Send {
+    /// Writes; false if it failed. It may be called again, in another transaction.
     fn run(&mut self, txn: &Txn) -> bool;
     /// Sends the result of the last run.
     fn answer(self: Box<Self>);
@@ -102,6 +102,11 @@ impl Writer {
         self.told.commits.subscribe()
     }
 
+    /// How many commits there were.
+    pub(super) fn commit_count(&self) -> u64 {
+        *self.told.commits.borrow()
+    }
+
     /// How many commits changed the directory.
     pub(crate) fn directory_generation(&self) -> u64 {
         self.told.directory.load(Ordering::Acquire)
@@ -115,14 +120,18 @@ impl Writer {
         E: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Call { write, result: None, reply });
+        self.push(Box::new(Call { write, result: None, reply }), bulk);
+        answer
+    }
+
+    /// Queues a write that tells its callers itself. It is dropped if the writer has stopped.
+    pub(super) fn push(&self, job: Box<dyn Job>, bulk: bool) {
         let mut waiting = lock(&self.shared);
         if !waiting.closed {
             let queue = if bulk { &mut waiting.bulk } else { &mut waiting.short };
             queue.push_back(job);
             self.shared.wake.notify_one();
         }
-        answer
     }
 }
 

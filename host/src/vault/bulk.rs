@@ -2,11 +2,12 @@
 //! stored sealed, moved with every change of the keys, destroyed on demand, and all that it sealed with it.
 
 use super::{Error, Secret, random};
-use aes_gcm::aead::{Aead, Payload};
-use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
 
 pub struct BulkKey(Aes256Gcm);
 
@@ -21,19 +22,35 @@ impl BulkKey {
         Aes256Gcm::new_from_slice(bytes).map(BulkKey).map_err(|_| Error::Damaged)
     }
 
-    /// A random nonce, then the value and its tag. `bound`: what the value belongs to; it opens with nothing else.
-    pub fn seal(&self, plaintext: &[u8], bound: &[u8]) -> Result<Vec<u8>, Error> {
+    /// Appends a random nonce, then the value and its tag. `bound`: what the value belongs to; it opens with nothing else.
+    pub fn seal_onto(
+        &self,
+        sealed: &mut Vec<u8>,
+        plaintext: &[u8],
+        bound: &[u8],
+    ) -> Result<(), Error> {
         let nonce = random::<NONCE_BYTES>()?;
-        let payload = Payload { msg: plaintext, aad: bound };
+        sealed.extend_from_slice(&nonce);
+        let at = sealed.len();
+        sealed.extend_from_slice(plaintext);
+        let value = sealed.get_mut(at..).unwrap_or_default();
         // Fails only above 64 GiB.
-        let sealed = self.0.encrypt(&Nonce::from(nonce), payload).map_err(|_| Error::Damaged)?;
-        Ok([nonce.as_slice(), &sealed].concat())
+        let tag = self.0.encrypt_inout_detached(&Nonce::from(nonce), bound, value.into());
+        sealed.extend_from_slice(&tag.map_err(|_| Error::Damaged)?);
+        Ok(())
     }
 
-    pub fn open(&self, sealed: &[u8], bound: &[u8]) -> Result<Secret<Vec<u8>>, Error> {
-        let (nonce, msg) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Error::Damaged)?;
-        let opened = self.0.decrypt(&Nonce::from(*nonce), Payload { msg, aad: bound });
-        opened.map(Secret::new).map_err(|_| Error::Damaged)
+    /// The value, in the place where it was sealed.
+    pub fn open(&self, mut sealed: Vec<u8>, bound: &[u8]) -> Result<Secret<Vec<u8>>, Error> {
+        let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or(Error::Damaged)?;
+        let (value, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(Error::Damaged)?;
+        let (nonce, tag) = (Nonce::from(*nonce), Tag::from(*tag));
+        let length = value.len();
+        let opened = self.0.decrypt_inout_detached(&nonce, bound, value.into(), &tag);
+        opened.map_err(|_| Error::Damaged)?;
+        sealed.copy_within(NONCE_BYTES..NONCE_BYTES + length, 0);
+        sealed.truncate(length);
+        Ok(Secret::new(sealed))
     }
 }
 
@@ -45,14 +62,19 @@ mod tests {
     #[test]
     fn a_value_opens_under_its_key_for_what_it_belongs_to() {
         let (key, bytes) = BulkKey::generate().unwrap();
-        let sealed = key.seal(b"canary", b"row 1").unwrap();
-        assert_ne!(sealed, key.seal(b"canary", b"row 1").unwrap());
+        let seal = || {
+            let mut sealed = Vec::new();
+            key.seal_onto(&mut sealed, b"canary", b"row 1").unwrap();
+            sealed
+        };
+        let sealed = seal();
+        assert_ne!(sealed, seal());
         assert!(!sealed.windows(6).any(|part| part == b"canary"));
         let again = BulkKey::from_bytes(bytes.expose()).unwrap();
-        assert_eq!(again.open(&sealed, b"row 1").unwrap().expose(), b"canary");
-        assert!(again.open(&sealed, b"row 2").is_err());
+        assert_eq!(again.open(sealed.clone(), b"row 1").unwrap().expose(), b"canary");
+        assert!(again.open(sealed.clone(), b"row 2").is_err());
         let (other, _) = BulkKey::generate().unwrap();
-        assert!(other.open(&sealed, b"row 1").is_err());
-        assert!(key.open(b"short", b"row 1").is_err());
+        assert!(other.open(sealed.clone(), b"row 1").is_err());
+        assert!(key.open(b"short".to_vec(), b"row 1").is_err());
     }
 }

@@ -4,13 +4,15 @@ use super::{Audit, each};
 use crate::model::ids::HookId;
 use crate::model::webhook::Verdict;
 use crate::store::file::Read;
+use crate::store::hooks::{self, index, seen};
 use crate::store::keys::Parts;
 use crate::store::tables::{
     HOOK_EVENTS, HOOK_EVENTS_BY_TIME, HOOK_OUTCOMES, HOOKS_BY_CONNECTOR, HOOKS_DUE, HOOKS_SEEN,
     HOOKS_SEEN_BY_TIME, Table,
 };
-use crate::store::{Error, hook_outcomes, hooks, rows};
+use crate::store::{Error, hook_outcomes, rows};
 use redb::TableHandle as _;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 impl Audit<'_> {
@@ -53,8 +55,31 @@ impl Audit<'_> {
                 self.wrong(format!("{id} repeats {original}, which was not accepted"));
             }
         }
-        self.pair(&view, (HOOKS_BY_CONNECTOR, all.len() as u64))?;
-        self.pair(&view, (HOOKS_SEEN_BY_TIME, count(&view, HOOKS_SEEN)?))?;
+        let mut by_connector = Vec::new();
+        each(&view, HOOKS_BY_CONNECTOR, &mut |key, row| {
+            let (connector, ids) = index::decode(key, row)?;
+            let kept = ids.into_iter().filter(|id| *id >= first);
+            by_connector.extend(kept.map(|id| (id, connector)));
+            Ok(())
+        })?;
+        by_connector.sort_unstable();
+        if !by_connector.iter().copied().eq(all.iter().map(|(id, hook)| (*id, hook.connector))) {
+            let (entries, rows) = (by_connector.len(), all.len());
+            self.wrong(format!("the index by connector has {entries} entries for {rows} rows"));
+        }
+        let mut by_time = BTreeSet::new();
+        each(&view, HOOKS_SEEN_BY_TIME, &mut |_, row| {
+            by_time.extend(seen::keys(row)?.into_iter().map(<[u8]>::to_vec));
+            Ok(())
+        })?;
+        let mut immortal = 0;
+        each(&view, HOOKS_SEEN, &mut |key, _| {
+            immortal += u64::from(!by_time.contains(key));
+            Ok(())
+        })?;
+        if immortal > 0 {
+            self.wrong(format!("{immortal} deliveries are remembered and would not be forgotten"));
+        }
         let mut strange = Vec::new();
         each(&view, HOOKS_SEEN, &mut |_, row| {
             let mut parts = Parts(rows::body(HOOKS_SEEN, row)?);
