@@ -68,7 +68,7 @@ pub fn sign(
         Algorithm::Token => String::from_utf8_lossy(&key).into_owned(),
         Algorithm::HmacSha256 => encode(scheme.encoding, &mac::<Hmac<Sha256>>(&key, &signed)),
         Algorithm::HmacSha512 => encode(scheme.encoding, &mac::<Hmac<Sha512>>(&key, &signed)),
-        Algorithm::Ed25519 => encode(scheme.encoding, &private(&key)?.sign(&signed)),
+        Algorithm::Ed25519 => encode(scheme.encoding, private(&key)?.sign(&signed).as_ref()),
     };
     let Some((source, format)) = verifier.places.first() else {
         return Ok(Signed { headers, body: body.to_vec() });
