@@ -90,7 +90,7 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || {
                 while let Some(group) = next_group(&seen) {
-                    commit_group(&database, &on_fatal, &tell, group);
+                    commit_group(&database, &on_fatal, &tell, &seen, group);
                 }
             })
             .map_err(|error| tracing::error!(%error, "cannot start the writer thread"))
@@ -154,21 +154,37 @@ fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Waiting> {
     shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What goes into one commit.
+struct Group {
+    jobs: Vec<Box<dyn Job>>,
+    /// Whether short writes may still join: a bulk write runs alone.
+    open: bool,
+}
+
 /// Blocks until there is something to write; none when the writer is closed and all is written.
-fn next_group(shared: &Shared) -> Option<Vec<Box<dyn Job>>> {
+fn next_group(shared: &Shared) -> Option<Group> {
     let mut waiting = lock(shared);
     loop {
         if !waiting.short.is_empty() {
             let count = waiting.short.len().min(GROUP_MAX);
-            return Some(waiting.short.drain(..count).collect());
+            return Some(Group { jobs: waiting.short.drain(..count).collect(), open: true });
         }
         if let Some(job) = waiting.bulk.pop_front() {
-            return Some(vec![job]);
+            return Some(Group { jobs: vec![job], open: false });
         }
         if waiting.closed {
             return None;
         }
         waiting = shared.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// Short writes that came in since, as far as the group has room for them.
+fn join(shared: &Shared, group: &mut Group) {
+    if group.open {
+        let short = &mut lock(shared).short;
+        let count = short.len().min(GROUP_MAX.saturating_sub(group.jobs.len()));
+        group.jobs.extend(short.drain(..count));
     }
 }
 
@@ -178,9 +194,10 @@ fn commit_group(
     database: &Database,
     on_fatal: &OnFatal,
     told: &Told,
-    mut group: Vec<Box<dyn Job>>,
+    shared: &Shared,
+    mut group: Group,
 ) {
-    while !group.is_empty() {
+    while !group.jobs.is_empty() {
         let mut inner = match database.begin_write() {
             Ok(inner) => inner,
             Err(error) => {
@@ -194,11 +211,11 @@ fn commit_group(
         }
         let (spoiled, changes_directory) = {
             let txn = Txn::new(&inner, Arc::clone(on_fatal));
-            (run_group(&txn, &mut group), txn.changes_directory())
+            (run_group(&txn, shared, &mut group), txn.changes_directory())
         };
         let Some(spoiled) = spoiled else {
             if planted(Bug::AckBeforeCommit) {
-                group.drain(..).for_each(Job::answer);
+                group.jobs.drain(..).for_each(Job::answer);
             }
             match inner.commit() {
                 Ok(()) => {
@@ -206,7 +223,7 @@ fn commit_group(
                     told.directory.fetch_add(u64::from(changes_directory), Ordering::AcqRel);
                     // Likewise: who follows commits is awake before who made this one goes on, and perhaps rests.
                     told.commits.send_modify(|count| *count += 1);
-                    group.into_iter().for_each(Job::answer);
+                    group.jobs.into_iter().for_each(Job::answer);
                 }
                 Err(error) => drop(fatal(on_fatal, &error)),
             }
@@ -216,19 +233,25 @@ fn commit_group(
             let _: Error = fatal(on_fatal, &error);
             return;
         }
-        group.remove(spoiled).answer();
+        group.jobs.remove(spoiled).answer();
     }
 }
 
-/// The index of the first write that failed after it had changed something.
-fn run_group(txn: &Txn, group: &mut [Box<dyn Job>]) -> Option<usize> {
-    for (index, job) in group.iter_mut().enumerate() {
+/// Runs a group, and who comes while it runs: a commit takes as long for many as for few, and who was answered by the
+/// last one is on the way with the next step. The index of the first write that failed after it had changed something.
+fn run_group(txn: &Txn, shared: &Shared, group: &mut Group) -> Option<usize> {
+    let mut index = 0;
+    loop {
+        if index == group.jobs.len() {
+            join(shared, group);
+        }
+        let job = group.jobs.get_mut(index)?;
         txn.mark_clean();
         if !job.run(txn) && txn.is_dirty() {
             return Some(index);
         }
+        index += 1;
     }
-    None
 }
 
 #[cfg(test)]
@@ -236,6 +259,28 @@ fn run_group(txn: &Txn, group: &mut [Box<dyn Job>]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::store::Error;
+
+    #[test]
+    fn who_comes_while_a_group_runs_is_part_of_its_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Arc::new(Database::create(dir.path().join("a.redb")).unwrap());
+        let writer = Writer::start(database, Arc::new(|_| ()));
+        let (tell, running) = std::sync::mpsc::channel::<()>();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let wait = move |_: &Txn| {
+            let told = tell.send(()).is_ok() && gate.recv().is_ok();
+            told.then_some(()).ok_or(Error::Closed)
+        };
+        let first = writer.submit(wait, false);
+        running.recv().unwrap();
+        let bulk = writer.submit(|_: &Txn| Ok::<u8, Error>(8), true);
+        let second = writer.submit(|_: &Txn| Ok::<u8, Error>(7), false);
+        open.send(()).unwrap();
+        first.blocking_recv().unwrap().unwrap();
+        assert_eq!(second.blocking_recv().unwrap().unwrap(), 7);
+        assert_eq!(bulk.blocking_recv().unwrap().unwrap(), 8);
+        assert_eq!(*writer.commits().borrow(), 2, "one for both, and one for the long write");
+    }
 
     /// A caller that went away leaves its write behind, and with it what the write holds: perhaps the store itself.
     #[test]
