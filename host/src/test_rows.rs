@@ -43,10 +43,6 @@ pub(crate) fn connection(no: u32) -> Connection {
         entities: BTreeMap::new(),
         enabled_at: 0,
         disconnected_at: None,
-        last_sync_at: None,
-        last_error_at: None,
-        last_error: None,
-        consecutive_failures: 0,
         version: 1,
     }
 }

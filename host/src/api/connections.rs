@@ -12,9 +12,12 @@ use super::schema;
 use super::{Api, Caller, audit, connector_body, connectors, oauth, organizations};
 use crate::clock;
 use crate::credentials::Given;
+use crate::health;
 use crate::model::directory::Connection;
+use crate::model::health::Health;
 use crate::model::{ConnectionId, ConnectorId};
-use crate::store::{Read, Txn, directory, lookup};
+use crate::store::health::Whose;
+use crate::store::{self, Read, Txn, directory, lookup};
 use crate::worker::setup;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -25,6 +28,7 @@ use serde_json::{Value, json};
 
 pub(super) fn row(read: &dyn Read, connection: &Connection) -> Result<Value, Problem> {
     let text = |at: Option<i64>| at.map(clock::to_text);
+    let fares = fares(read, connection)?;
     Ok(json!({
         "id": connection.id,
         "organizationId": connection.organization,
@@ -33,19 +37,23 @@ pub(super) fn row(read: &dyn Read, connection: &Connection) -> Result<Value, Pro
         "strategy": connection.strategy,
         "enabledAt": clock::to_text(connection.enabled_at),
         "disconnectedAt": text(connection.disconnected_at),
-        "lastSyncAt": text(connection.last_sync_at),
+        "lastSyncAt": text(fares.last_success_at),
         "webhooksEnabled": connection.webhooks_enabled,
         "entities": connection.entities,
         "credentials": oauth::credentials(read, &oauth::of_connection(connection))?,
-        "health": health(connection),
+        "health": health(connection, &fares),
         "version": connection.version,
     }))
 }
 
+pub(super) fn fares(read: &dyn Read, connection: &Connection) -> Result<Health, store::Error> {
+    store::health::get(read, Whose(connection.connector_id, Some(connection.id)))
+}
+
 /// How the connection fares, in short.
-pub(super) fn health(connection: &Connection) -> Value {
+pub(super) fn health(connection: &Connection, fares: &Health) -> Value {
     let text = |at: Option<i64>| at.map(clock::to_text);
-    let status = match (connection.disconnected_at, connection.consecutive_failures) {
+    let status = match (connection.disconnected_at, fares.consecutive_failures) {
         (Some(_), _) => "disconnected",
         (None, 0) => "healthy",
         (None, 1..=4) => "degraded",
@@ -53,10 +61,10 @@ pub(super) fn health(connection: &Connection) -> Value {
     };
     json!({
         "status": status,
-        "consecutiveFailures": connection.consecutive_failures,
-        "lastSuccessAt": text(connection.last_sync_at),
-        "lastErrorAt": text(connection.last_error_at),
-        "lastError": connection.last_error,
+        "consecutiveFailures": fares.consecutive_failures,
+        "lastSuccessAt": text(fares.last_success_at),
+        "lastErrorAt": text(fares.last_error_at),
+        "lastError": fares.last_error,
     })
 }
 
@@ -201,6 +209,7 @@ fn connect(
             if let Some(at) = former.disconnected_at {
                 directory::delete_left(txn, at, connector.id, Some(former.id))?;
             }
+            health::forgive(txn, former.connector_id, former.id)?;
             Connection { version: former.version + 1, ..former }
         }
         None => Connection {
@@ -214,10 +223,6 @@ fn connect(
             entities: std::collections::BTreeMap::new(),
             enabled_at: now,
             disconnected_at: None,
-            last_sync_at: None,
-            last_error_at: None,
-            last_error: None,
-            consecutive_failures: 0,
             version: 1,
         },
     };
@@ -227,7 +232,6 @@ fn connect(
         entities,
         enabled_at: now,
         disconnected_at: None,
-        consecutive_failures: 0,
         ..known
     };
     directory::put_connection(txn, &connection)?;

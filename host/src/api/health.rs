@@ -8,7 +8,7 @@ use crate::clock;
 use crate::health;
 use crate::model::directory::ConnectorStatus;
 use crate::model::health::Line;
-use crate::store::{Read, directory, meta};
+use crate::store::{self, Read, directory, meta};
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
@@ -60,18 +60,19 @@ pub(super) async fn connector(
             own.map_or((None, connector.created_at), |row| (Some(row.id), row.enabled_at));
         let report = health::report(read, connector.id, whose, since, now)?;
         let state = &report.state;
-        let suffering = rows.iter().any(|row| row.consecutive_failures > 0);
+        let failing = store::health::failing(read, connector.id)?;
+        let suffering = rows.iter().any(|row| failing.contains(&row.id));
         let status = match connector.status {
             ConnectorStatus::Inactive => "inactive",
             ConnectorStatus::Error => "error",
-            ConnectorStatus::Active if suffering || state.consecutive_faults > 0 => "degraded",
+            ConnectorStatus::Active if suffering || state.consecutive_failures > 0 => "degraded",
             ConnectorStatus::Active => "healthy",
         };
         let text = |at: Option<i64>| at.map(clock::to_text);
         let tripped = state.tripped.as_ref();
         Ok(Json(json!({
             "status": status,
-            "consecutiveFailures": state.consecutive_faults,
+            "consecutiveFailures": state.consecutive_failures,
             "lastSuccessAt": text(state.last_success_at),
             "lastSyncAt": text(state.last_success_at),
             "lastErrorAt": text(state.last_error_at),
@@ -104,9 +105,10 @@ pub(super) async fn connection(
         let row = connections::find(read, &org, &id)?;
         let connector = row.connector_id;
         let report = health::report(read, connector, Some(row.id), row.enabled_at, now)?;
-        let mut shown = connections::health(&row);
+        let fares = connections::fares(read, &row)?;
+        let mut shown = connections::health(&row, &fares);
         let more = json!({
-            "lastSyncAt": row.last_sync_at.map(clock::to_text),
+            "lastSyncAt": fares.last_success_at.map(clock::to_text),
             "uptime": report.uptime,
             "successRate": report.success_rate,
             "errorRate": report.error_rate,

@@ -5,7 +5,6 @@ use crate::clock;
 use crate::credentials;
 use crate::health;
 use crate::model::RunStatus;
-use crate::model::directory::Connection;
 use crate::model::job::Job;
 use crate::model::notice::{Event, EventKind};
 use crate::model::run::{PhaseTiming, Run};
@@ -91,26 +90,28 @@ pub struct Ending {
 
 /// Ends an attempt that has no effects; answers the run as it stands afterwards.
 pub async fn note_failure(store: &Store, job: Arc<Job>, ending: Ending) -> Result<Run, Error> {
-    store
-        .write(move |txn| {
+    let asked = ending.run.clone();
+    let other = store
+        .write(move |txn| -> Result<Option<Run>, Error> {
             let Ending { run, logs, postponed, health } = &ending;
             let held = check_fence(txn, &job)?;
             runs::append_logs(txn, run.id, logs)?;
-            let run = match postponed {
+            // None where it ends as it was asked to.
+            let other = match postponed {
                 // Whoever cancelled it wants no further attempt.
-                Some(_) if held.cancel => ended(txn, &held, cancelled(run.clone()))?,
-                Some(postponed) => queue::postpone(txn, &held, run.clone(), *postponed)?,
-                None => ended(txn, &held, run.clone())?,
+                Some(_) if held.cancel => Some(cancelled(run.clone())),
+                Some(postponed) => Some(queue::postpone(txn, &held, run.clone(), *postponed)?),
+                None => None,
             };
-            tell(txn, &held, &run, health)?;
-            Ok(run)
+            let run = other.as_ref().unwrap_or(run);
+            if postponed.is_none() || held.cancel {
+                queue::finish(txn, &held, run)?;
+            }
+            tell(txn, run, health)?;
+            Ok(other)
         })
-        .await
-}
-
-fn ended(txn: &Txn, held: &Job, run: Run) -> Result<Run, Error> {
-    queue::finish(txn, held, &run)?;
-    Ok(run)
+        .await?;
+    Ok(other.unwrap_or(asked))
 }
 
 fn cancelled(run: Run) -> Run {
@@ -123,38 +124,36 @@ fn close(txn: &Txn, plan: &Plan, run: Run) -> Result<(), Error> {
     runs::append_requests(txn, run.id, &plan.requests)?;
     runs::append_logs(txn, run.id, &plan.logs)?;
     queue::finish(txn, &held, &run)?;
-    tell(txn, &held, &run, &plan.health)
+    tell(txn, &run, &plan.health)
 }
 
 /// What the end of an attempt means to its connection's health and to the people who look after it.
-fn tell(txn: &Txn, job: &Job, run: &Run, health: &health::Options) -> Result<(), Error> {
-    let Some(mut connection) = directory::connection(txn, job.org_no, run.connection)? else {
-        return Ok(());
-    };
-    if let Some(event) = event_of(&connection, run).filter(|_| !run.dry_run) {
+fn tell(txn: &Txn, run: &Run, health: &health::Options) -> Result<(), Error> {
+    if let Some(event) = event_of(run).filter(|_| !run.dry_run) {
         notify::raise(txn, event)?;
     }
-    let own = Some((run.organization.as_str(), connection.id));
-    let own = credentials::updated_at(txn, run.connector, own)?.is_some();
-    health::note_run(txn, &mut connection, run, own, health)?;
-    directory::put_connection_health(txn, &connection)?;
+    // Whose credentials they are matters only to who is to blame.
+    let own = !run.errors.is_empty() && {
+        let connection = Some((run.organization.as_str(), run.connection));
+        credentials::updated_at(txn, run.connector, connection)?.is_some()
+    };
+    if health::note_run(txn, run, own, health)? {
+        notify::raise(txn, about(EventKind::Recovered, run))?;
+    }
     Ok(())
 }
 
-/// What a run's end tells the people who look after the connection, whose health is still as it was before the run.
-fn event_of(before: &Connection, run: &Run) -> Option<Event> {
+/// What a run's end tells the people who look after the connection, where it did not end well.
+fn event_of(run: &Run) -> Option<Event> {
     let kind = match run.status {
         // One that another run takes over has not failed for good.
         RunStatus::Failed if run.superseded_by.is_none() => EventKind::RunFailed,
         RunStatus::NeedsReauth => EventKind::CredentialsDead,
         RunStatus::Held => EventKind::RunHeld,
-        RunStatus::Completed | RunStatus::Partial if before.consecutive_failures > 0 => {
-            EventKind::Recovered
-        }
         _ => return None,
     };
     let mut event = about(kind, run);
-    if let Some(error) = run.errors.first().filter(|_| kind != EventKind::Recovered) {
+    if let Some(error) = run.errors.first() {
         event = event.fact(Event::CODE, &error.code).fact(Event::REASON, &error.message);
     }
     if let Some(reason) = run.held_reason.as_ref().filter(|_| kind == EventKind::RunHeld) {

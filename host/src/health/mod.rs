@@ -10,11 +10,11 @@ mod view;
 pub use class::{Class, class};
 pub use view::{Report, report};
 
-use crate::model::directory::{Connection, Connector, ConnectorStatus};
-use crate::model::health::{Line, LineKind, Tripped};
+use crate::model::directory::{Connector, ConnectorStatus};
+use crate::model::health::{Health, Line, LineKind, Tripped, day_of, first_of};
 use crate::model::notice::{Event, EventKind};
 use crate::model::run::{Run, RunError};
-use crate::model::{ConnectorId, RunStatus};
+use crate::model::{ConnectionId, ConnectorId, RunStatus};
 use crate::notify;
 use crate::store::health::{self, Whose};
 use crate::store::{self, Read, Txn, directory};
@@ -37,72 +37,68 @@ impl Default for Options {
 }
 
 /// Notes the end of a real run: for its connection, and for its connector. `own` says whether the connection logs in
-/// with credentials of its own. Dry, held and cancelled runs say nothing about health.
+/// with credentials of its own. Dry, held and cancelled runs say nothing about health. True if the connection is well
+/// again after runs that failed.
 ///
 /// An attempt that another one follows is a failure of the connector where its fault is the connector's, and stands in
 /// the log; the share of good runs and the failures of a connection count runs.
-pub fn note_run(
-    txn: &Txn,
-    connection: &mut Connection,
-    run: &Run,
-    own: bool,
-    options: &Options,
-) -> Result<(), store::Error> {
+pub fn note_run(txn: &Txn, run: &Run, own: bool, options: &Options) -> Result<bool, store::Error> {
     let good = match run.status {
-        _ if run.dry_run => return Ok(()),
+        _ if run.dry_run => return Ok(false),
         RunStatus::Completed | RunStatus::Partial => true,
         RunStatus::Failed | RunStatus::NeedsReauth | RunStatus::Waiting => false,
         RunStatus::Queued | RunStatus::Running | RunStatus::Held | RunStatus::Cancelled => {
-            return Ok(());
+            return Ok(false);
         }
     };
-    let whose = [Whose(run.connector, None), Whose(run.connector, Some(run.connection))];
-    if run.status == RunStatus::Waiting || run.superseded_by.is_some() {
-        return note_attempt(txn, connection, run, own, whose, options);
-    }
+    let connector = Whose(run.connector, None);
+    let connection = Whose(run.connector, Some(run.connection));
     let at = run.completed_at.unwrap_or(run.created_at);
-    for whose in whose {
-        health::change_day(txn, whose, health::day_of(at), |day| {
-            *(if good { &mut day.good } else { &mut day.bad }) += 1;
-        })?;
-    }
     if good {
-        connection.last_sync_at = run.completed_at;
-        connection.consecutive_failures = 0;
-        return note_success(txn, run.connector, at);
+        health::change(txn, connector, |state| Ok(note_success(state, at)))?;
+        return health::change(txn, connection, |state| Ok(note_success(state, at)));
     }
-    connection.consecutive_failures = connection.consecutive_failures.saturating_add(1);
-    note_error(txn, connection, run, own, (whose, at), options)
-}
-
-fn note_attempt(
-    txn: &Txn,
-    connection: &mut Connection,
-    run: &Run,
-    own: bool,
-    whose: [Whose; 2],
-    options: &Options,
-) -> Result<(), store::Error> {
-    let at = run.errors.first().and_then(|error| error.at.parse::<jiff::Timestamp>().ok());
-    let at = at.map_or(run.created_at, jiff::Timestamp::as_millisecond);
-    note_error(txn, connection, run, own, (whose, at), options)
-}
-
-fn note_error(
-    txn: &Txn,
-    connection: &mut Connection,
-    run: &Run,
-    own: bool,
-    (whose, at): ([Whose; 2], i64),
-    options: &Options,
-) -> Result<(), store::Error> {
+    let over = run.status != RunStatus::Waiting && run.superseded_by.is_none();
+    let at = if over { at } else { attempt_at(run) };
     let error = run.errors.first();
-    connection.last_error_at = Some(at);
-    connection.last_error = error.map(|error| error.message.clone());
     let fault = error.is_some_and(|error| class(&error.code, own) == Class::Connector);
     let line = run_line(run, error, at, fault);
-    whose.into_iter().try_for_each(|whose| health::append(txn, whose, &line))?;
-    note_failure(txn, run.connector, &line, options)
+    health::append(txn, connector, &line)?;
+    health::append(txn, connection, &line)?;
+    health::change(txn, connection, |state| {
+        state.last_error_at = Some(at);
+        state.last_error = error.map(|error| error.message.clone());
+        if over {
+            state.consecutive_failures = state.consecutive_failures.saturating_add(1);
+            state.change_day(day_of(at), |day| day.bad += 1);
+        }
+        Ok(())
+    })?;
+    health::change(txn, connector, |state| {
+        if over {
+            state.change_day(day_of(at), |day| day.bad += 1);
+        }
+        note_failure(txn, run.connector, state, &line, options)
+    })?;
+    Ok(false)
+}
+
+/// When an attempt failed that another one follows.
+fn attempt_at(run: &Run) -> i64 {
+    let at = run.errors.first().and_then(|error| error.at.parse::<jiff::Timestamp>().ok());
+    at.map_or(run.created_at, jiff::Timestamp::as_millisecond)
+}
+
+/// True where failures went before it.
+fn note_success(state: &mut Health, at: i64) -> bool {
+    let failed = state.consecutive_failures > 0;
+    state.change_day(day_of(at), |day| day.good += 1);
+    state.last_success_at = Some(at);
+    // A run that began before the trip does not undo it: a probe or a person does.
+    if state.tripped.is_none() {
+        state.consecutive_failures = 0;
+    }
+    failed
 }
 
 fn run_line(run: &Run, error: Option<&RunError>, at: i64, fault: bool) -> Line {
@@ -119,34 +115,27 @@ fn run_line(run: &Run, error: Option<&RunError>, at: i64, fault: bool) -> Line {
     }
 }
 
-fn note_success(txn: &Txn, connector: ConnectorId, at: i64) -> Result<(), store::Error> {
-    let mut state = health::get(txn, connector)?;
-    state.last_success_at = Some(at);
-    // A run that began before the trip does not undo it: a probe or a person does.
-    if state.tripped.is_none() {
-        state.consecutive_faults = 0;
-    }
-    health::put(txn, connector, &state)
-}
-
 fn note_failure(
     txn: &Txn,
     connector: ConnectorId,
+    state: &mut Health,
     line: &Line,
     options: &Options,
 ) -> Result<(), store::Error> {
-    let mut state = health::get(txn, connector)?;
     state.last_error_at = Some(line.at);
     state.last_error = Some(line.message.clone());
-    if line.fault {
-        state.consecutive_faults = state.consecutive_faults.saturating_add(1);
+    if !line.fault {
+        return Ok(());
     }
-    let full = state.consecutive_faults >= options.faults_max && state.tripped.is_none();
-    let row = if full && line.fault { directory::connector(txn, connector)? } else { None };
+    state.consecutive_failures = state.consecutive_failures.saturating_add(1);
+    if state.consecutive_failures < options.faults_max || state.tripped.is_some() {
+        return Ok(());
+    }
+    let row = directory::connector(txn, connector)?;
     if let Some(mut row) = row.filter(|row| row.status == ConnectorStatus::Active) {
         let probe_at = line.at.saturating_add(options.probe_first);
         state.tripped = Some(Tripped { at: line.at, probe_at, probes: 0 });
-        let faults = state.consecutive_faults;
+        let faults = state.consecutive_failures;
         let message = format!(
             "disabled after {faults} consecutive faults of the connector; the last: {}",
             line.message
@@ -159,29 +148,36 @@ fn note_failure(
         let event = line.code.iter().fold(event, |event, code| event.fact(Event::CODE, code));
         notify::raise(txn, event)?;
     }
-    health::put(txn, connector, &state)
+    Ok(())
 }
 
 /// A person says that a connector is well, or switches it on or off: counters start anew. A connector in `error` is
 /// active afterwards; the status of any other is the caller's affair.
 pub fn clear(txn: &Txn, connector: &mut Connector, by: &str, now: i64) -> Result<(), store::Error> {
-    let mut state = health::get(txn, connector.id)?;
-    if state.tripped.is_some() || connector.status == ConnectorStatus::Error {
-        count_downtime(txn, connector.id, state.tripped.as_ref(), now)?;
-        let message = format!("cleared by {by}");
-        log(txn, connector.id, now, LineKind::Cleared, None, &message)?;
-        connector.status = ConnectorStatus::Active;
-    }
-    state.tripped = None;
-    state.consecutive_faults = 0;
-    health::put(txn, connector.id, &state)?;
-    for mut connection in directory::connections_of(txn, connector.id)? {
-        if connection.consecutive_failures > 0 {
-            connection.consecutive_failures = 0;
-            directory::put_connection(txn, &connection)?;
+    let id = connector.id;
+    health::change(txn, Whose(id, None), |state| {
+        if state.tripped.is_some() || connector.status == ConnectorStatus::Error {
+            count_downtime(state, now);
+            log(txn, id, now, LineKind::Cleared, None, &format!("cleared by {by}"))?;
+            connector.status = ConnectorStatus::Active;
         }
-    }
-    Ok(())
+        state.tripped = None;
+        state.consecutive_failures = 0;
+        Ok(())
+    })?;
+    health::failing(txn, id)?.into_iter().try_for_each(|failing| forgive(txn, id, failing))
+}
+
+/// The failures of a connection begin anew.
+pub fn forgive(
+    txn: &Txn,
+    connector: ConnectorId,
+    connection: ConnectionId,
+) -> Result<(), store::Error> {
+    health::change(txn, Whose(connector, Some(connection)), |state| {
+        state.consecutive_failures = 0;
+        Ok(())
+    })
 }
 
 /// What a probe found, `Err` with code and words. True if the connector is active again by it. A probe that was
@@ -194,46 +190,49 @@ pub fn note_probe(
     options: &Options,
     now: i64,
 ) -> Result<bool, store::Error> {
-    let mut state = health::get(txn, connector)?;
     let row = directory::connector(txn, connector)?;
-    let (Some(tripped), Some(mut row)) = (state.tripped.clone(), row) else { return Ok(false) };
-    if tripped.at != tripped_at || row.status != ConnectorStatus::Error {
+    let Some(mut row) = row.filter(|row| row.status == ConnectorStatus::Error) else {
         return Ok(false);
-    }
-    match found {
-        Ok(()) => {
-            count_downtime(txn, connector, Some(&tripped), now)?;
-            state.tripped = None;
-            state.consecutive_faults = 0;
-            set_status(txn, &mut row, ConnectorStatus::Active, now)?;
-            let message = "a probe found the connector well: it is active again";
-            log(txn, connector, now, LineKind::Recovered, None, message)?;
-            tracing::info!(%connector, "a connector is active again");
-            let event = Event::new(EventKind::ConnectorRecovered, now).of_connector(connector);
-            notify::raise(txn, event)?;
+    };
+    health::change(txn, Whose(connector, None), |state| {
+        let Some(tripped) = state.tripped.clone().filter(|tripped| tripped.at == tripped_at) else {
+            return Ok(false);
+        };
+        match found {
+            Ok(()) => {
+                count_downtime(state, now);
+                state.tripped = None;
+                state.consecutive_failures = 0;
+                set_status(txn, &mut row, ConnectorStatus::Active, now)?;
+                let message = "a probe found the connector well: it is active again";
+                log(txn, connector, now, LineKind::Recovered, None, message)?;
+                tracing::info!(%connector, "a connector is active again");
+                let event = Event::new(EventKind::ConnectorRecovered, now).of_connector(connector);
+                notify::raise(txn, event)?;
+            }
+            Err((code, message)) => {
+                let pause = options.probe_first.saturating_mul(1 << (tripped.probes + 1).min(20));
+                let probe_at = now.saturating_add(pause.min(options.probe_max));
+                let probes = tripped.probes.saturating_add(1);
+                state.tripped = Some(Tripped { at: tripped.at, probe_at, probes });
+                state.last_error_at = Some(now);
+                state.last_error = Some(message.clone());
+                log(txn, connector, now, LineKind::Probe, Some(code.clone()), message)?;
+            }
         }
-        Err((code, message)) => {
-            let pause = options.probe_first.saturating_mul(1 << (tripped.probes + 1).min(20));
-            let probe_at = now.saturating_add(pause.min(options.probe_max));
-            let probes = tripped.probes.saturating_add(1);
-            state.tripped = Some(Tripped { at: tripped.at, probe_at, probes });
-            state.last_error_at = Some(now);
-            state.last_error = Some(message.clone());
-            log(txn, connector, now, LineKind::Probe, Some(code.clone()), message)?;
-        }
-    }
-    health::put(txn, connector, &state)?;
-    Ok(found.is_ok())
+        Ok(found.is_ok())
+    })
 }
 
 /// At start: probes that fell due while nothing ran wait once more, so that no probe runs at start-up.
 pub fn defer_probes(txn: &Txn, options: &Options, now: i64) -> Result<(), store::Error> {
     for connector in health::due(txn, now)? {
-        let mut state = health::get(txn, connector)?;
-        if let Some(tripped) = &mut state.tripped {
-            tripped.probe_at = now.saturating_add(options.probe_first);
-        }
-        health::put(txn, connector, &state)?;
+        health::change(txn, Whose(connector, None), |state| {
+            if let Some(tripped) = &mut state.tripped {
+                tripped.probe_at = now.saturating_add(options.probe_first);
+            }
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -242,7 +241,8 @@ pub fn defer_probes(txn: &Txn, options: &Options, now: i64) -> Result<(), store:
 pub fn due_probes(read: &dyn Read, now: i64) -> Result<Vec<(ConnectorId, i64)>, store::Error> {
     let mut due = Vec::new();
     for connector in health::due(read, now)? {
-        due.extend(health::get(read, connector)?.tripped.map(|tripped| (connector, tripped.at)));
+        let state = health::get(read, Whose(connector, None))?;
+        due.extend(state.tripped.map(|tripped| (connector, tripped.at)));
     }
     Ok(due)
 }
@@ -282,22 +282,14 @@ fn log(
 }
 
 /// Spreads the time since the trip over its days.
-fn count_downtime(
-    txn: &Txn,
-    connector: ConnectorId,
-    tripped: Option<&Tripped>,
-    now: i64,
-) -> Result<(), store::Error> {
-    let Some(tripped) = tripped else { return Ok(()) };
-    let today = health::day_of(now);
-    let first = health::day_of(tripped.at).max((today + 1).saturating_sub(health::DAYS_MAX));
-    for day in first..=today {
+fn count_downtime(state: &mut Health, now: i64) {
+    let Some(at) = state.tripped.as_ref().map(|tripped| tripped.at) else { return };
+    let today = day_of(now);
+    for day in day_of(at).max(first_of(today))..=today {
         let (begin, end) = view::bounds(day);
-        let down = now.min(end) - tripped.at.max(begin);
-        let down = u64::try_from(down).unwrap_or(0);
-        health::change_day(txn, Whose(connector, None), day, |row| row.down_millis += down)?;
+        let down = u64::try_from(now.min(end) - at.max(begin)).unwrap_or(0);
+        state.change_day(day, |row| row.down_millis += down);
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The rules of health on a store, with time set by hand.
 
 use super::*;
+use crate::model::directory::Connection;
 use crate::model::run::Counts;
 use crate::model::{ConnectionId, OrgNo, RunId, Trigger};
 use crate::store::Store;
@@ -53,12 +54,7 @@ impl Rig {
     ) {
         let run = Run { dry_run, ..run(connection, at, status, code) };
         let options = self.options;
-        self.write(move |txn| {
-            let (org, id) = (OrgNo(connection), ConnectionId(connection));
-            let mut row = directory::connection(txn, org, id)?.unwrap();
-            note_run(txn, &mut row, &run, own, &options)?;
-            directory::put_connection(txn, &row)
-        });
+        self.write(move |txn| note_run(txn, &run, own, &options));
     }
 
     fn fail(&self, connection: u32, at: i64, code: &str) {
@@ -70,9 +66,8 @@ impl Rig {
     }
 
     fn failures_of(&self, connection: u32) -> u32 {
-        let (org, id) = (OrgNo(connection), ConnectionId(connection));
-        let read = self.store.read().unwrap();
-        directory::connection(&read, org, id).unwrap().unwrap().consecutive_failures
+        let whose = Whose(CONNECTOR, Some(ConnectionId(connection)));
+        health::get(&self.store.read().unwrap(), whose).unwrap().consecutive_failures
     }
 
     fn report(&self, connection: Option<u32>, now: i64) -> Report {
@@ -151,7 +146,7 @@ fn the_fifth_fault_disables_whatever_connection_it_came_by() {
     rig.fail(1, BEGIN + 10, "remote.auth");
     assert_eq!(rig.status(), ConnectorStatus::Error);
     let report = rig.report(None, BEGIN + 20);
-    assert_eq!(report.state.consecutive_faults, 5);
+    assert_eq!(report.state.consecutive_failures, 5);
     let kinds: Vec<LineKind> = report.lines.iter().map(|line| line.kind).collect();
     assert!(kinds.contains(&LineKind::Disabled) && kinds.len() == 6, "{kinds:?}");
     assert!(report.lines.iter().any(|line| line.page == Some(3) && line.fault));
@@ -166,7 +161,7 @@ fn only_faults_of_the_connector_count_against_it() {
             rig.fail(1, BEGIN + fault, code);
         }
         assert_eq!(rig.status(), ConnectorStatus::Active, "{code}");
-        assert_eq!(rig.report(None, BEGIN + 20).state.consecutive_faults, 0, "{code}");
+        assert_eq!(rig.report(None, BEGIN + 20).state.consecutive_failures, 0, "{code}");
         assert_eq!((rig.failures_of(1), rig.failures_of(2)), (9, 0), "{code}");
     }
     // Nor does a refused login with credentials of the connection's own.
@@ -258,7 +253,7 @@ fn probes_wait_a_quarter_of_an_hour_then_twice_as_long_each_time() {
     assert_eq!(rig.due(i64::MAX), [], "nothing is left to probe");
     let report = rig.report(None, now);
     assert_eq!(report.lines[0].kind, LineKind::Recovered);
-    assert_eq!(report.state.consecutive_faults, 0);
+    assert_eq!(report.state.consecutive_failures, 0);
     // 1,185 minutes of the 10 days and 1,185 minutes since `BEGIN - 10 * DAY`.
     assert_eq!(report.uptime, 92.4);
     assert_eq!(rig.report(None, now + DAY).uptime, 93.0);

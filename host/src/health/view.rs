@@ -1,6 +1,6 @@
 //! Health as numbers over the last 30 days.
 
-use crate::model::health::{ConnectorHealth, Day, Line};
+use crate::model::health::{Day, Health, Line, day_of, first_of};
 use crate::model::{ConnectionId, ConnectorId};
 use crate::store::health::{self, Whose};
 use crate::store::{self, Read};
@@ -13,7 +13,8 @@ const LINES_SHOWN: usize = 20;
 /// nothing to divide by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    pub state: ConnectorHealth,
+    /// Of the connector as a whole.
+    pub state: Health,
     pub runs: Day,
     pub success_rate: Option<f64>,
     pub error_rate: Option<f64>,
@@ -32,12 +33,15 @@ pub fn report(
     now: i64,
 ) -> Result<Report, store::Error> {
     let whose = Whose(connector, connection);
-    let today = health::day_of(now);
-    let runs = health::window(read, whose, today)?;
-    let state = health::get(read, connector)?;
+    let today = day_of(now);
+    let state = health::get(read, Whose(connector, None))?;
+    let runs = match connection {
+        Some(_) => health::get(read, whose)?.window(today),
+        None => state.window(today),
+    };
     // A connection is out of order with its connector.
-    let down = health::window(read, Whose(connector, None), today)?.down_millis;
-    let (begin, _) = bounds((today + 1).saturating_sub(health::DAYS_MAX));
+    let down = state.window(today).down_millis;
+    let (begin, _) = bounds(first_of(today));
     let begin = begin.max(since);
     let ongoing = state.tripped.as_ref().map_or(0, |tripped| now - tripped.at.max(begin));
     let down = i64::try_from(down).unwrap_or(i64::MAX).saturating_add(ongoing.max(0));

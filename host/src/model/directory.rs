@@ -106,10 +106,6 @@ pub struct Connection {
     pub enabled_at: i64,
     /// Set when it was disconnected: history stays, nothing runs.
     pub disconnected_at: Option<i64>,
-    pub last_sync_at: Option<i64>,
-    pub last_error_at: Option<i64>,
-    pub last_error: Option<String>,
-    pub consecutive_failures: u32,
     pub version: u64,
 }
 

@@ -1,23 +1,58 @@
-//! How a connector fares, and what its error log holds. Times are milliseconds since the epoch.
+//! How connectors and connections fare, and what their error logs hold. Times are milliseconds since the epoch.
 
 use super::ids::RunId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// The state of a connector's health; the runs themselves are counted by day.
+/// Days that are kept.
+pub const DAYS_MAX: u32 = 30;
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+/// The day of an instant, in UTC, since the epoch.
+pub fn day_of(at: i64) -> u32 {
+    u32::try_from(at.div_euclid(DAY_MILLIS)).unwrap_or(0)
+}
+
+/// How a connector as a whole fares, or one of its connections. Stored in binary.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConnectorHealth {
-    /// Faults of the connector since its last good run.
-    pub consecutive_faults: u32,
+pub struct Health {
+    /// Since the last good run: of a connector its faults, of a connection its runs that failed.
+    pub consecutive_failures: u32,
     pub last_success_at: Option<i64>,
     pub last_error_at: Option<i64>,
     pub last_error: Option<String>,
-    /// Set while the connector is in `error`.
+    /// Of a connector, while it is in `error`.
     pub tripped: Option<Tripped>,
+    /// The days on which there was something to count, at most [`DAYS_MAX`].
+    days: BTreeMap<u32, Day>,
+}
+
+impl Health {
+    /// Changes one day; days before the window that ends with it go.
+    pub fn change_day(&mut self, day: u32, change: impl FnOnce(&mut Day)) {
+        let first = first_of(day);
+        self.days.retain(|known, _| *known >= first);
+        change(self.days.entry(day).or_default());
+    }
+
+    /// The sum of the window that ends with `today`.
+    pub fn window(&self, today: u32) -> Day {
+        let mut sum = Day::default();
+        for day in self.days.range(first_of(today)..=today).map(|(_, day)| day) {
+            sum.good += day.good;
+            sum.bad += day.bad;
+            sum.down_millis += day.down_millis;
+        }
+        sum
+    }
+}
+
+/// The first day of the window that ends with `day`.
+pub fn first_of(day: u32) -> u32 {
+    day.saturating_add(1).saturating_sub(DAYS_MAX)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Tripped {
     pub at: i64,
     /// When it is asked next whether it is well again.

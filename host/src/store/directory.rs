@@ -83,12 +83,6 @@ pub fn put_connection(txn: &Txn, row: &Connection) -> Result<(), Error> {
     put(txn, CONNECTIONS, &Key::org(row.org_no).u32(row.id.0), row)
 }
 
-/// Writes a connection of which only its health changed: nothing that it is found by, and nothing that others keep in
-/// memory.
-pub fn put_connection_health(txn: &Txn, row: &Connection) -> Result<(), Error> {
-    put(txn, CONNECTIONS, &Key::org(row.org_no).u32(row.id.0), row)
-}
-
 pub fn next_connection_id(txn: &Txn) -> Result<ConnectionId, Error> {
     number(txn, "connection").map(ConnectionId)
 }

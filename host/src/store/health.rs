@@ -1,20 +1,17 @@
-//! Health of connectors and connections: the state, the runs of each day, the error log, the probes that are due.
+//! Health of connectors and connections: how they fare, the error log, the probes that are due.
 //!
 //! Every list is bounded where it is written. What the numbers mean is decided elsewhere.
 
 use super::file::{Read, Txn, scan_prefix};
 use super::keys::{Key, Parts};
-use super::tables::{HEALTH, HEALTH_DAYS, HEALTH_LOG, PROBES, Table};
+use super::tables::{HEALTH, HEALTH_LOG, PROBES, Table};
 use super::{Error, meta, rows};
-use crate::model::health::{ConnectorHealth, Day, Line};
+use crate::model::health::{Health, Line};
 use crate::model::{ConnectionId, ConnectorId};
 use std::ops::{Bound, ControlFlow};
 
-/// Days that are kept.
-pub const DAYS_MAX: u32 = 30;
 /// Lines of one error log.
 pub const LINES_MAX: usize = 100;
-const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
 /// A connector as a whole (`None`), or one of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,29 +23,48 @@ impl Whose {
     }
 }
 
-/// The day of an instant, in UTC, since the epoch.
-pub fn day_of(at: i64) -> u32 {
-    u32::try_from(at.div_euclid(DAY_MILLIS)).unwrap_or(0)
+pub fn get(read: &dyn Read, whose: Whose) -> Result<Health, Error> {
+    let row = read.get_row(HEALTH, whose.key().bytes())?;
+    row.map_or_else(|| Ok(Health::default()), |row| rows::from_binary(HEALTH, &row))
 }
 
-pub fn get(read: &dyn Read, connector: ConnectorId) -> Result<ConnectorHealth, Error> {
-    let row = read.get_row(HEALTH, Key::new().u32(connector.0).bytes())?;
-    row.map_or_else(|| Ok(ConnectorHealth::default()), |row| rows::from_json(HEALTH, &row))
-}
-
-/// Keeps the list of due probes in step.
-pub fn put(txn: &Txn, connector: ConnectorId, health: &ConnectorHealth) -> Result<(), Error> {
-    let due = |health: &ConnectorHealth| health.tripped.as_ref().map(|tripped| tripped.probe_at);
-    let before = due(&get(txn, connector)?);
-    if before != due(health) {
+/// Changes a row, and keeps the list of due probes in step.
+pub fn change<T>(
+    txn: &Txn,
+    whose: Whose,
+    change: impl FnOnce(&mut Health) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let due = |health: &Health| health.tripped.as_ref().map(|tripped| tripped.probe_at);
+    let mut health = get(txn, whose)?;
+    let before = due(&health);
+    let done = change(&mut health)?;
+    let after = due(&health);
+    if before != after {
         if let Some(at) = before {
-            txn.delete(PROBES, probe_key(at, connector).bytes())?;
+            txn.delete(PROBES, probe_key(at, whose.0).bytes())?;
         }
-        if let Some(at) = due(health) {
-            txn.put(PROBES, probe_key(at, connector).bytes(), &[])?;
+        if let Some(at) = after {
+            txn.put(PROBES, probe_key(at, whose.0).bytes(), &[])?;
         }
     }
-    txn.put(HEALTH, Key::new().u32(connector.0).bytes(), &rows::to_json(health)?)
+    txn.put(HEALTH, whose.key().bytes(), &rows::to_binary(&health)?)?;
+    Ok(done)
+}
+
+/// The connections of a connector that have failed runs behind them since their last good one.
+pub fn failing(read: &dyn Read, connector: ConnectorId) -> Result<Vec<ConnectionId>, Error> {
+    let prefix = Key::new().u32(connector.0);
+    let (mut found, mut failed) = (Vec::new(), None);
+    scan_prefix(read, HEALTH, &prefix, &mut |key, row| {
+        let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u32().filter(|id| *id != 0);
+        match rows::from_binary::<Health>(HEALTH, row) {
+            Ok(health) if health.consecutive_failures == 0 => {}
+            Ok(_) => found.extend(id.map(ConnectionId)),
+            Err(error) => failed = Some(error),
+        }
+        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    failed.map_or(Ok(found), Err)
 }
 
 fn probe_key(at: i64, connector: ConnectorId) -> Key {
@@ -82,62 +98,6 @@ pub fn next_due(read: &dyn Read, now: i64) -> Result<Option<i64>, Error> {
         },
     )?;
     Ok(next)
-}
-
-/// Changes one day's row; days before the window go.
-pub fn change_day(
-    txn: &Txn,
-    whose: Whose,
-    day: u32,
-    change: impl FnOnce(&mut Day),
-) -> Result<(), Error> {
-    let key = whose.key().u32(day);
-    let row = txn.get_row(HEALTH_DAYS, key.bytes())?;
-    if row.is_none() {
-        let old = days_before(txn, whose, (day + 1).saturating_sub(DAYS_MAX))?;
-        old.iter().try_for_each(|key| txn.delete(HEALTH_DAYS, key))?;
-    }
-    let mut value: Day = match row {
-        Some(row) => rows::from_binary(HEALTH_DAYS, &row)?,
-        None => Day::default(),
-    };
-    change(&mut value);
-    txn.put(HEALTH_DAYS, key.bytes(), &rows::to_binary(&value)?)
-}
-
-fn days_before(read: &dyn Read, whose: Whose, day: u32) -> Result<Vec<Vec<u8>>, Error> {
-    let (lower, upper) = (whose.key(), whose.key().u32(day));
-    let bounds = (Bound::Included(lower.bytes()), Bound::Excluded(upper.bytes()));
-    let mut found = Vec::new();
-    read.scan_rows(HEALTH_DAYS, bounds, false, &mut |key, _| {
-        found.push(key.to_vec());
-        ControlFlow::Continue(())
-    })?;
-    Ok(found)
-}
-
-/// The sum of the window that ends with `today`.
-pub fn window(read: &dyn Read, whose: Whose, today: u32) -> Result<Day, Error> {
-    let first = whose.key().u32((today + 1).saturating_sub(DAYS_MAX));
-    let end = whose.key().u32(today.saturating_add(1));
-    let bounds = (Bound::Included(first.bytes()), Bound::Excluded(end.bytes()));
-    let (mut sum, mut failed) = (Day::default(), None);
-    read.scan_rows(HEALTH_DAYS, bounds, false, &mut |_, row| match rows::from_binary::<Day>(
-        HEALTH_DAYS,
-        row,
-    ) {
-        Ok(day) => {
-            sum.good += day.good;
-            sum.bad += day.bad;
-            sum.down_millis += day.down_millis;
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(sum), Err)
 }
 
 /// Appends a line; the oldest beyond [`LINES_MAX`] go.

@@ -41,10 +41,8 @@ pub(crate) const SECRETS_BY_KEY: Table = table("secrets-by-key");
 /// since when it is not used (u64), connector, conn (0: the connector's own) -> nothing: credentials that are kept for a
 /// while
 pub(crate) const CREDENTIALS_LEFT: Table = table("credentials-left");
-/// connector -> JSON: how it fares
+/// connector, conn (0: the connector as a whole) -> how it fares, with the last days' runs by outcome and time out of order
 pub(crate) const HEALTH: Table = table("health");
-/// connector, conn (0: the connector as a whole), day (u32) -> runs by outcome, and time out of order
-pub(crate) const HEALTH_DAYS: Table = table("health-days");
 /// connector, conn (0: the connector as a whole), sequence (u64) -> JSON: a line of the error log
 pub(crate) const HEALTH_LOG: Table = table("health-log");
 /// due (u64), connector -> nothing: connectors in `error` that will be asked whether they are well again
@@ -189,7 +187,6 @@ pub(crate) const STATE: &[Table] = &[
     SECRETS_BY_KEY,
     CREDENTIALS_LEFT,
     HEALTH,
-    HEALTH_DAYS,
     HEALTH_LOG,
     PROBES,
     OAUTH_GRANTS,

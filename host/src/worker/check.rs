@@ -65,10 +65,6 @@ fn unconnected(connector: &Connector) -> Connection {
         entities: std::collections::BTreeMap::new(),
         enabled_at: 0,
         disconnected_at: None,
-        last_sync_at: None,
-        last_error_at: None,
-        last_error: None,
-        consecutive_failures: 0,
         version: 0,
     }
 }

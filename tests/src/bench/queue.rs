@@ -262,10 +262,6 @@ fn connection(org: u32) -> Connection {
         entities: Default::default(),
         enabled_at: 0,
         disconnected_at: None,
-        last_sync_at: None,
-        last_error_at: None,
-        last_error: None,
-        consecutive_failures: 0,
         version: 1,
     }
 }

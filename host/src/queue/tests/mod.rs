@@ -106,8 +106,7 @@ pub(super) fn connection(org: u32, number: u32) -> Connection {
         "id": ConnectionId(org * 100 + number), "organization": format!("org-{org}"),
         "orgNo": OrgNo(org), "connectorId": ConnectorId(number),
         "federationOrgId": format!("remote-{org}"), "strategy": null, "webhooksEnabled": true,
-        "entities": {}, "enabledAt": 0, "disconnectedAt": null, "lastSyncAt": null,
-        "lastErrorAt": null, "lastError": null, "consecutiveFailures": 0, "version": 1,
+        "entities": {}, "enabledAt": 0, "disconnectedAt": null, "version": 1,
     }))
     .unwrap()
 }
