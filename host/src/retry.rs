@@ -3,9 +3,15 @@
 //! The class of an error decides, and nothing else knows the classes. Only what can pass by itself is tried again.
 
 use crate::backoff::JobRetry;
+use crate::model::directory::Connector;
 
 /// How often a run is tried again where its connector does not say otherwise.
 pub const RETRIES_DEFAULT: u32 = 3;
+
+/// How often runs of a connector are tried again.
+pub fn retries_max(connector: &Connector) -> u32 {
+    connector.sync_config.max_retries.unwrap_or(RETRIES_DEFAULT)
+}
 
 /// What kind of trouble an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

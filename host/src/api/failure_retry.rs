@@ -16,6 +16,7 @@ use crate::model::job::Priority;
 use crate::model::run::{EntityRequest, Trigger};
 use crate::model::{Mode, OrgNo};
 use crate::queue::{self, Enqueued};
+use crate::retry;
 use crate::store::failures::Failure;
 use crate::store::{self, Read, Txn, directory};
 use axum::Extension;
@@ -92,6 +93,7 @@ fn enqueue(
         trigger: Trigger::Retry,
         dry_run: false,
         requested_by: caller.name.to_string(),
+        max_retries: retry::retries_max(&connector),
         now: api.now(),
     };
     sync::check_room(txn, &request, api.deps.options.queued_jobs_max)?;

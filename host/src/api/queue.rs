@@ -56,8 +56,7 @@ impl Retries {
             return Ok(*known);
         }
         let row = directory::connector(read, connector)?;
-        let own = row.and_then(|row| row.sync_config.max_retries);
-        let max = own.unwrap_or(retry::RETRIES_DEFAULT);
+        let max = row.as_ref().map_or(retry::RETRIES_DEFAULT, retry::retries_max);
         self.0.insert(connector, max);
         Ok(max)
     }

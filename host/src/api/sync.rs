@@ -13,6 +13,7 @@ use crate::model::Mode;
 use crate::model::directory::Connector;
 use crate::model::run::{EntityRequest, Trigger};
 use crate::queue::{self, Enqueued};
+use crate::retry;
 use crate::store::{Read, directory, idempotency as kept, runs};
 use axum::Extension;
 use axum::body::Bytes;
@@ -138,6 +139,7 @@ pub(super) async fn start(
                 trigger: Trigger::Manual,
                 dry_run: asked.dry_run,
                 requested_by: caller.name.to_string(),
+                max_retries: retry::retries_max(&connector),
                 now,
             };
             check_room(txn, &request, inner.deps.options.queued_jobs_max)?;

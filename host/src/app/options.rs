@@ -246,7 +246,8 @@ pub(super) fn worker_options(config: &Config) -> worker::Options {
 fn kept(config: &Config) -> Vec<(Class, i64)> {
     let kept = &config.retention;
     let days = |class| match class {
-        Class::RunDetails => kept.run_details_days,
+        // No longer than the run that they belong to.
+        Class::RunDetails => kept.run_details_days.min(kept.runs_days),
         Class::Runs => kept.runs_days,
         Class::History => kept.history_days,
         Class::Changes => kept.changes_days,

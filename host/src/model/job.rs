@@ -10,8 +10,8 @@ pub const IDS_MERGED_MAX: usize = 10_000;
 /// without filters.
 pub const REQUESTS_MAX: usize = 64;
 
+/// Stored in binary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Job {
     pub id: JobId,
     pub organization: String,
@@ -43,11 +43,9 @@ pub struct Job {
     /// Nobody but webhooks asked for it.
     pub webhooks_only: bool,
     /// What webhooks brought into a job that others asked for too: it outlives the job's cancellation.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub from_webhooks: Vec<EntityRequest>,
     /// While it waited for a retry, somebody asked for it behind the back of this job, which was running: that one's
     /// success does not make it needless.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub behind: Option<JobId>,
     /// A wish, honoured between pages.
     pub cancel: bool,
@@ -55,10 +53,8 @@ pub struct Job {
     pub fence: u64,
     pub lease: Option<Lease>,
     /// Why the last attempt failed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<JobError>,
     /// When it failed for good.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended_at: Option<i64>,
 }
 
@@ -106,23 +102,19 @@ impl Priority {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
 pub enum JobKind {
     Sync {
         requests: Vec<EntityRequest>,
-        #[serde(rename = "dryRun")]
         dry_run: bool,
     },
     /// Commits the plan of a held run that a person approved.
     Apply {
-        #[serde(rename = "planHash")]
         plan_hash: String,
         by: String,
     },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Lease {
     /// Which process holds it.
     pub owner: String,

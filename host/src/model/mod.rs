@@ -11,6 +11,7 @@ pub mod health;
 pub mod http;
 pub mod ids;
 pub mod job;
+mod json_text;
 pub mod manifest;
 pub mod new_rows;
 pub mod notice;

@@ -1,6 +1,7 @@
 //! Runs: what was asked, how it stands, what it counted.
 
 use super::ids::{ConnectionId, ConnectorId, JobId, RunId, TemplateId};
+use super::json_text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -140,7 +141,7 @@ pub struct EntityRequest {
     #[serde(default)]
     pub ids: Vec<String>,
     /// JSON object, already checked.
-    #[serde(default)]
+    #[serde(default, with = "json_text")]
     pub filters: Option<serde_json::Value>,
 }
 
@@ -160,9 +161,8 @@ impl EntityRequest {
     }
 }
 
-/// A run as it is stored: a history entry. Times are milliseconds since the epoch.
+/// A run as it is stored, in binary: a history entry. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Run {
     pub id: RunId,
     pub organization: String,
@@ -174,13 +174,13 @@ pub struct Run {
     pub status: RunStatus,
     pub counts: Counts,
     /// At most `run_errors_max`; `errors_more` counts the rest.
+    #[serde(with = "json_text")]
     pub errors: Vec<RunError>,
     pub errors_more: u64,
     /// The effective policy: strategy names by scope, in words.
     pub strategy: String,
     pub plugin: Option<PluginRef>,
     /// The field mapping that it used.
-    #[serde(default)]
     pub template: Option<TemplateRef>,
     /// Every strategy component that decided something in this run.
     pub strategies: Vec<PluginRef>,
@@ -193,19 +193,14 @@ pub struct Run {
     /// Only while it waits for a retry.
     pub next_retry_at: Option<i64>,
     /// Retries so far that count, the planned one included.
-    #[serde(default)]
     pub retry_count: u32,
     /// How many are allowed, as the connector and the settings said when it began.
-    #[serde(default)]
     pub max_retries: u32,
     /// The job that asks for it, or that it was.
-    #[serde(default)]
     pub job: Option<JobId>,
     /// The run that made a retry of this one needless, or that took over what it asked for.
-    #[serde(default)]
     pub superseded_by: Option<RunId>,
     /// How long its requests waited for others: the rate limit, a free connection, the next attempt.
-    #[serde(default)]
     pub waited_millis: u64,
     pub created_at: i64,
     pub started_at: Option<i64>,
@@ -215,12 +210,10 @@ pub struct Run {
     pub undone_by: Option<String>,
     pub undone_at: Option<i64>,
     /// Since when its requests, log and outcomes are kept no longer, and so it cannot be undone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details_gone_at: Option<i64>,
     /// Pages of its plan.
     pub pages: u32,
     /// The first of them of each request's entity, in the order of `requests`.
-    #[serde(default)]
     pub page_starts: Vec<u32>,
     pub phases: Vec<PhaseTiming>,
 }

@@ -45,34 +45,25 @@ pub fn pick(read: &dyn Read, caps: Caps, now: i64) -> Result<Option<JobId>, stor
     if running.len() >= caps.running_max {
         return Ok(None);
     }
+    // Jobs of a connector in `error` wait until it is well again.
+    let in_error = By::Status(ConnectorStatus::Error);
+    let asleep = lookup::connector_ids(read, &in_error, None, usize::MAX)?;
     let mut choice = Choice { caps, now, running: &running, best: None };
-    let (mut awake, mut failed) = (None, None);
+    let mut awake = None;
     jobs::walk_ready(read, &mut |ready| {
         if ready.due_at > now {
             return Step::SkipLane;
         }
         let connector = ready.brief.connector();
         if awake != Some(connector) {
-            match is_asleep(read, connector) {
-                Ok(false) if choice.has_room(connector) => awake = Some(connector),
-                Ok(_) => return Step::SkipConnector,
-                Err(error) => {
-                    failed = Some(error);
-                    return Step::Stop;
-                }
+            if asleep.contains(&connector) || !choice.has_room(connector) {
+                return Step::SkipConnector;
             }
+            awake = Some(connector);
         }
         choice.offer(&ready)
     })?;
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(choice.best.map(|(_, id)| id)),
-    }
-}
-
-/// Jobs of a connector in `error` wait until it is well again.
-fn is_asleep(read: &dyn Read, connector: ConnectorId) -> Result<bool, store::Error> {
-    lookup::is_connector(read, connector, By::Status(ConnectorStatus::Error))
+    Ok(choice.best.map(|(_, id)| id))
 }
 
 /// Smaller is sooner: priority with age, running jobs of the organization, due since, number.

@@ -8,6 +8,7 @@ use crate::model::ids::JobId;
 use crate::model::job::{Job, JobError, JobKind, JobState, covers};
 use crate::model::run::{Run, RunError};
 use crate::model::{RunId, RunStatus, Trigger};
+use crate::retry;
 use crate::store::jobs::Slot;
 use crate::store::{self, Txn, directory, jobs, runs};
 
@@ -52,7 +53,7 @@ pub struct Postponed {
 /// Lets a job wait for its next attempt, and answers its run as it stands then. Where another run of the connection
 /// waits already, that one takes over what this one asks for.
 pub fn postpone(txn: &Txn, job: &Job, run: Run, postponed: Postponed) -> Result<Run, store::Error> {
-    if let Some(waiting) = jobs::in_slot(txn, job.connection, Slot::Waiting)? {
+    if let Some(waiting) = jobs::in_slot(txn, job.org_no, job.connection, Slot::Waiting)? {
         return hand_over(txn, job, run, waiting);
     }
     let error = first_error(&run);
@@ -122,7 +123,9 @@ fn supersede(run: &mut Run, status: RunStatus, by: RunId, message: String) {
 /// A run that succeeded makes a retry of the same, or of less, needless. Not one that somebody asked for while it was under
 /// way, because it may have read before what the asker means; nor does a plan that was made before it was approved.
 fn withdraw(txn: &Txn, job: &Job, run: &Run, now: i64) -> Result<(), store::Error> {
-    let Some(waiting) = jobs::in_slot(txn, job.connection, Slot::Waiting)? else { return Ok(()) };
+    let Some(waiting) = jobs::in_slot(txn, job.org_no, job.connection, Slot::Waiting)? else {
+        return Ok(());
+    };
     if waiting.behind == Some(job.id) || !matches!(job.kind, JobKind::Sync { .. }) {
         return Ok(());
     }
@@ -184,9 +187,10 @@ fn bring_back(txn: &Txn, job: &Job, run: &Run, now: i64) -> Result<(), store::Er
         return Ok(());
     }
     let connection = directory::connection(txn, job.org_no, job.connection)?;
+    let connection = connection.filter(|row| row.disconnected_at.is_none());
     let connector = directory::connector(txn, job.connector)?;
-    let lives = connector.is_some_and(|row| row.status != ConnectorStatus::Inactive);
-    if let Some(connection) = connection.filter(|row| lives && row.disconnected_at.is_none()) {
+    let connector = connector.filter(|row| row.status != ConnectorStatus::Inactive);
+    if let (Some(connection), Some(connector)) = (connection, connector) {
         let request = Request {
             connection,
             requests: job.from_webhooks.clone(),
@@ -194,6 +198,7 @@ fn bring_back(txn: &Txn, job: &Job, run: &Run, now: i64) -> Result<(), store::Er
             dry_run: false,
             strategy: run.strategy.clone(),
             requested_by: "webhook".to_owned(),
+            max_retries: retry::retries_max(&connector),
             now,
         };
         enqueue(txn, request)?;

@@ -20,9 +20,7 @@ use crate::model::ids::JobId;
 use crate::model::job::{Job, JobKind, JobState, Priority, merge_requests};
 use crate::model::run::{Counts, EntityRequest, Run};
 use crate::model::{OrgNo, RunId, RunStatus, Trigger};
-use crate::retry;
-use crate::store::jobs::Slot;
-use crate::store::{self, Read, Txn, directory, jobs, runs};
+use crate::store::{self, Read, Txn, jobs, runs};
 
 /// A request for a run.
 #[derive(Clone, Debug)]
@@ -34,6 +32,8 @@ pub struct Request {
     /// Effective policy in words, for the history.
     pub strategy: String,
     pub requested_by: String,
+    /// How often a new run may be tried again.
+    pub max_retries: u32,
     /// Milliseconds since the epoch.
     pub now: i64,
 }
@@ -65,20 +65,17 @@ pub fn enqueue_as(
         return join(txn, waiting, request, priority);
     }
     let run_id = runs::next_id(txn)?;
+    let id = JobId(run_id.0);
     let kind = JobKind::Sync { requests: request.requests.clone(), dry_run: request.dry_run };
     let job = Job {
         trigger: request.trigger,
         priority,
         by_person: request.trigger == Trigger::Manual,
         webhooks_only: request.trigger == Trigger::Webhook,
-        ..new_job(txn, &request.connection, run_id, kind, &request.requests, request.now)?
+        ..new_job(id, &request.connection, run_id, kind, &request.requests, request.now)
     };
     jobs::insert(txn, &job)?;
-    let connector = directory::connector(txn, job.connector)?;
-    let own = connector.and_then(|connector| connector.sync_config.max_retries);
-    let max_retries = own.unwrap_or(retry::RETRIES_DEFAULT);
-    let run = Run { max_retries, ..new_run(run_id, job.id, &request) };
-    runs::put(txn, request.connection.org_no, &run)?;
+    runs::put(txn, request.connection.org_no, &new_run(run_id, job.id, &request))?;
     Ok(Enqueued { run: run_id, job: job.id, joined: false })
 }
 
@@ -91,7 +88,9 @@ pub fn enqueue_apply(
     now: i64,
 ) -> Result<JobId, store::Error> {
     let kind = JobKind::Apply { plan_hash, by };
-    let job = new_job(txn, connection, run.id, kind, &run.requests, now)?;
+    // The number of the run is that of the job which planned it, and nobody may take the one for the other.
+    let id = JobId(runs::next_id(txn)?.0);
+    let job = new_job(id, connection, run.id, kind, &run.requests, now);
     jobs::insert(txn, &job)?;
     Ok(job.id)
 }
@@ -107,11 +106,7 @@ fn to_join(read: &dyn Read, request: &Request) -> Result<Option<Job>, store::Err
     if request.dry_run {
         return Ok(None);
     }
-    let connection = request.connection.id;
-    Ok(match jobs::in_slot(read, connection, Slot::Pending)? {
-        None => jobs::in_slot(read, connection, Slot::Waiting)?,
-        pending => pending,
-    })
+    jobs::first_in_line(read, request.connection.org_no, request.connection.id)
 }
 
 fn join(
@@ -132,7 +127,7 @@ fn join(
         job.state = JobState::Pending;
     }
     if job.state == JobState::Waiting {
-        let others = jobs::of_connection(txn, job.connection)?;
+        let others = jobs::of_connection(txn, job.org_no, job.connection)?;
         let running = others.iter().find(|other| other.state == JobState::Running);
         job.behind = running.map(|running| running.id).or(job.behind);
     }
@@ -193,15 +188,15 @@ fn entities(requests: &[EntityRequest]) -> Vec<String> {
 }
 
 fn new_job(
-    txn: &Txn,
+    id: JobId,
     connection: &Connection,
     run: RunId,
     kind: JobKind,
     requests: &[EntityRequest],
     now: i64,
-) -> Result<Job, store::Error> {
-    Ok(Job {
-        id: jobs::next_id(txn)?,
+) -> Job {
+    Job {
+        id,
         organization: connection.organization.clone(),
         org_no: connection.org_no,
         connector: connection.connector_id,
@@ -227,7 +222,7 @@ fn new_job(
         lease: None,
         error: None,
         ended_at: None,
-    })
+    }
 }
 
 fn new_run(id: RunId, job: JobId, request: &Request) -> Run {
@@ -253,7 +248,7 @@ fn new_run(id: RunId, job: JobId, request: &Request) -> Run {
         attempt: 0,
         next_retry_at: None,
         retry_count: 0,
-        max_retries: 0,
+        max_retries: request.max_retries,
         job: Some(job),
         superseded_by: None,
         waited_millis: 0,

@@ -316,17 +316,18 @@ impl<'t> Txn<'t> {
         self.using(table, |table| table.insert(key, value).map(drop))
     }
 
-    /// The same, and answers what was there before.
-    pub(crate) fn replace(
+    /// The same, and shows what the row was before.
+    pub(crate) fn replace<T>(
         &self,
         table: Table,
         key: &[u8],
         value: &[u8],
-    ) -> Result<Option<Vec<u8>>, Error> {
+        see: impl FnOnce(Option<&[u8]>) -> T,
+    ) -> Result<T, Error> {
         self.dirty.store(true, Ordering::Relaxed);
         self.using(table, |table| {
-            let old = table.insert(key, value)?;
-            Ok(old.map(|old| old.value().to_vec()))
+            let before = table.insert(key, value)?;
+            Ok(see(before.as_ref().map(redb::AccessGuard::value)))
         })
     }
 

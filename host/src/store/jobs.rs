@@ -3,11 +3,11 @@
 use super::file::{Read, Txn, scan_after};
 use super::keys::{Key, Parts};
 use super::tables::{
-    JOBS, JOBS_BY_CONNECTION, JOBS_BY_ORGANIZATION, JOBS_DEAD, JOBS_READY, JOBS_RUNNING, Table,
+    JOBS, JOBS_DEAD, JOBS_DEAD_BY_ORGANIZATION, JOBS_READY, JOBS_RUNNING, JOBS_WAITING, Table,
 };
-use super::{Error, meta, rows};
+use super::{Error, rows};
 use crate::model::ids::JobId;
-use crate::model::job::{Job, JobKind, JobState, Priority};
+use crate::model::job::{Job, JobState, Priority};
 use crate::model::{ConnectionId, ConnectorId, OrgNo};
 use redb::TableHandle as _;
 use serde::{Deserialize, Serialize};
@@ -23,16 +23,12 @@ pub struct Brief {
     pub entities: Vec<String>,
 }
 
-impl Brief {
-    pub fn of(job: &Job) -> Brief {
-        Brief {
-            org: job.org_no.0,
-            connector: job.connector.0,
-            connection: job.connection.0,
-            entities: job.entities.clone(),
-        }
-    }
+/// The row of a job's [`Brief`].
+fn brief(job: &Job) -> Result<Vec<u8>, Error> {
+    rows::to_binary(&(job.org_no.0, job.connector.0, job.connection.0, &job.entities))
+}
 
+impl Brief {
     pub fn org(&self) -> OrgNo {
         OrgNo(self.org)
     }
@@ -62,10 +58,8 @@ pub enum Slot {
     Waiting,
 }
 
-/// Of jobs that were begun and given back: behind the slots, each with its number.
-const GIVEN_BACK: u32 = 2;
-const LIVE: u32 = 1;
-const DEAD: u32 = 2;
+/// Of the others that wait: behind the slots, each with its number.
+const ASIDE: u32 = 2;
 
 /// How a walk over jobs goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,100 +68,112 @@ pub enum Step {
     /// Leaves out the others of this connector and priority.
     SkipLane,
     SkipConnector,
-    Stop,
 }
 
-type Entry = (Table, Key, Vec<u8>);
+/// What an index entry of a job holds.
+#[derive(Clone, Copy)]
+enum Holds {
+    Nothing,
+    Number,
+    /// What it touches: a [`Brief`].
+    Brief,
+}
 
-pub fn next_id(txn: &Txn) -> Result<JobId, Error> {
-    meta::next(txn, "job").map(JobId)
+struct Entry {
+    table: Table,
+    key: Key,
+    holds: Holds,
+}
+
+impl Entry {
+    fn row(&self, job: &Job) -> Result<Vec<u8>, Error> {
+        match self.holds {
+            Holds::Nothing => Ok(Vec::new()),
+            Holds::Number => Ok(job.id.0.to_be_bytes().to_vec()),
+            Holds::Brief => brief(job),
+        }
+    }
+
+    fn is_at(&self, other: &Entry) -> bool {
+        self.table.name() == other.table.name() && self.key == other.key
+    }
 }
 
 pub fn get(read: &dyn Read, id: JobId) -> Result<Option<Job>, Error> {
     let row = read.get_row(JOBS, Key::new().u64(id.0).bytes())?;
-    row.map(|row| rows::from_json(JOBS, &row)).transpose()
+    row.map(|row| rows::from_binary(JOBS, &row)).transpose()
 }
 
 pub fn insert(txn: &Txn, job: &Job) -> Result<(), Error> {
-    txn.put(JOBS, Key::new().u64(job.id.0).bytes(), &rows::to_json(job)?)?;
-    for (table, key, value) in entries(job)? {
-        txn.put(table, key.bytes(), &value)?;
+    txn.put(JOBS, Key::new().u64(job.id.0).bytes(), &rows::to_binary(job)?)?;
+    for entry in entries(job) {
+        txn.put(entry.table, entry.key.bytes(), &entry.row(job)?)?;
     }
     Ok(())
 }
 
 /// Writes a job that is there as `before`.
 pub fn replace(txn: &Txn, before: &Job, now: &Job) -> Result<(), Error> {
-    let (old, new) = (entries(before)?, entries(now)?);
-    let is = |a: &Entry, b: &Entry| a.0.name() == b.0.name() && a.1 == b.1;
-    for entry in old.iter().filter(|entry| !new.iter().any(|other| is(entry, other))) {
-        txn.delete(entry.0, entry.1.bytes())?;
+    let (old, new) = (entries(before), entries(now));
+    for entry in old.iter().filter(|entry| !new.iter().any(|other| entry.is_at(other))) {
+        txn.delete(entry.table, entry.key.bytes())?;
     }
     for entry in &new {
-        let kept = old.iter().any(|other| is(entry, other) && entry.2 == other.2);
-        if !kept {
-            txn.put(entry.0, entry.1.bytes(), &entry.2)?;
+        let row = entry.row(now)?;
+        let known = old.iter().find(|other| entry.is_at(other));
+        let known = known.map(|other| other.row(before)).transpose()?;
+        if known.as_ref() != Some(&row) {
+            txn.put(entry.table, entry.key.bytes(), &row)?;
         }
     }
-    txn.put(JOBS, Key::new().u64(now.id.0).bytes(), &rows::to_json(now)?)
+    txn.put(JOBS, Key::new().u64(now.id.0).bytes(), &rows::to_binary(now)?)
 }
 
 /// Removes a job that is there as `before`.
 pub fn remove(txn: &Txn, before: &Job) -> Result<(), Error> {
-    for (table, key, _) in entries(before)? {
-        txn.delete(table, key.bytes())?;
+    for entry in entries(before) {
+        txn.delete(entry.table, entry.key.bytes())?;
     }
     txn.delete(JOBS, Key::new().u64(before.id.0).bytes())
 }
 
-/// All index entries of a job.
-fn entries(job: &Job) -> Result<Vec<Entry>, Error> {
-    let standing = if job.state == JobState::Dead { DEAD } else { LIVE };
-    let by_org = Key::org(job.org_no).u32(standing).u64(job.id.0);
-    let mut entries = vec![(JOBS_BY_ORGANIZATION, by_org, vec![])];
-    let slot = match job.state {
-        JobState::Pending => Some(Slot::Pending),
-        JobState::Waiting => Some(Slot::Waiting),
-        JobState::Running | JobState::Dead => None,
-    };
-    if let Some(slot) = slot {
-        let lane = lane(job.connector, job.priority);
-        let ready = lane.u64(time(job.due_at)).u64(job.id.0);
-        entries.push((JOBS_READY, ready, rows::to_binary(&Brief::of(job))?));
-        if let Some(key) = place(job, slot) {
-            entries.push((JOBS_BY_CONNECTION, key, job.id.0.to_be_bytes().to_vec()));
-        }
-    }
-    let id = Key::new().u64(job.id.0);
+/// All index entries of a job: where it stands in its state.
+fn entries(job: &Job) -> Vec<Entry> {
+    let entry = |table, key, holds| Entry { table, key, holds };
     match job.state {
-        JobState::Running => entries.push((JOBS_RUNNING, id, rows::to_binary(&Brief::of(job))?)),
-        JobState::Dead => {
-            let ended = Key::new().u64(time(job.ended_at.unwrap_or(0)));
-            entries.push((JOBS_DEAD, ended.u64(job.id.0), vec![]));
+        JobState::Pending | JobState::Waiting => {
+            let ready = lane(job.connector, job.priority).u64(time(job.due_at)).u64(job.id.0);
+            let waiting = entry(JOBS_WAITING, place(job), Holds::Number);
+            vec![entry(JOBS_READY, ready, Holds::Brief), waiting]
         }
-        JobState::Pending | JobState::Waiting => {}
+        JobState::Running => vec![entry(JOBS_RUNNING, Key::new().u64(job.id.0), Holds::Brief)],
+        JobState::Dead => {
+            let ended = Key::new().u64(time(job.ended_at.unwrap_or(0))).u64(job.id.0);
+            let by_org = Key::org(job.org_no).u64(job.id.0);
+            vec![
+                entry(JOBS_DEAD, ended, Holds::Nothing),
+                entry(JOBS_DEAD_BY_ORGANIZATION, by_org, Holds::Nothing),
+            ]
+        }
     }
-    Ok(entries)
 }
 
 fn lane(connector: ConnectorId, priority: Priority) -> Key {
     Key::new().u32(connector.0).u32(priority as u32)
 }
 
-/// Where a sync with effects stands in the line of its connection.
-fn place(job: &Job, slot: Slot) -> Option<Key> {
-    let of_connection = Key::new().u32(job.connection.0);
-    match job.kind {
-        JobKind::Sync { dry_run: false, .. } if job.begun => {
-            Some(of_connection.u32(GIVEN_BACK).u64(job.id.0))
-        }
-        JobKind::Sync { dry_run: false, .. } => Some(slot_key(job.connection, slot)),
-        JobKind::Sync { .. } | JobKind::Apply { .. } => None,
+/// Where a job that waits stands in the line of its connection.
+fn place(job: &Job) -> Key {
+    let line = line(job.org_no, job.connection);
+    match job.state {
+        _ if !job.merges() => line.u32(ASIDE).u64(job.id.0),
+        JobState::Waiting => line.u32(Slot::Waiting as u32),
+        _ => line.u32(Slot::Pending as u32),
     }
 }
 
-fn slot_key(connection: ConnectionId, slot: Slot) -> Key {
-    Key::new().u32(connection.0).u32(slot as u32)
+fn line(org: OrgNo, connection: ConnectionId) -> Key {
+    Key::org(org).u32(connection.0)
 }
 
 /// Instants before the epoch have no place in a queue.
@@ -178,30 +184,53 @@ fn time(millis: i64) -> u64 {
 /// The sync that stands in this place of a connection's line.
 pub fn in_slot(
     read: &dyn Read,
+    org: OrgNo,
     connection: ConnectionId,
     slot: Slot,
 ) -> Result<Option<Job>, Error> {
-    let row = read.get_row(JOBS_BY_CONNECTION, slot_key(connection, slot).bytes())?;
-    match row.and_then(|row| Parts(&row).u64()) {
+    let key = line(org, connection).u32(slot as u32);
+    match read.get_row(JOBS_WAITING, key.bytes())?.and_then(|row| Parts(&row).u64()) {
         Some(id) => get(read, JobId(id)),
         None => Ok(None),
     }
 }
 
-/// The live syncs of a connection: those that run, that wait to begin, and that wait for a retry.
-pub fn of_connection(read: &dyn Read, connection: ConnectionId) -> Result<Vec<Job>, Error> {
-    let mut ids: Vec<JobId> = running(read)?
-        .into_iter()
-        .filter(|(_, brief)| brief.connection() == connection)
-        .map(|(id, _)| id)
-        .collect();
-    let prefix = Key::new().u32(connection.0);
-    scan_after(read, JOBS_BY_CONNECTION, &prefix, None, &mut |_, row| {
+/// The first sync that others of its connection merge into: one that is pending, else one that waits for a retry.
+pub fn first_in_line(
+    read: &dyn Read,
+    org: OrgNo,
+    connection: ConnectionId,
+) -> Result<Option<Job>, Error> {
+    let (lower, upper) = (line(org, connection), line(org, connection).u32(ASIDE));
+    let bounds = (Bound::Included(lower.bytes()), Bound::Excluded(upper.bytes()));
+    let mut first = None;
+    read.scan_rows(JOBS_WAITING, bounds, false, &mut |_, row| {
+        first = Parts(row).u64();
+        ControlFlow::Break(())
+    })?;
+    first.map_or(Ok(None), |id| get(read, JobId(id)))
+}
+
+/// The live jobs of a connection: those that run, that wait to begin, and that wait for a retry.
+pub fn of_connection(
+    read: &dyn Read,
+    org: OrgNo,
+    connection: ConnectionId,
+) -> Result<Vec<Job>, Error> {
+    let ids = live(read, &line(org, connection), |brief| brief.connection() == connection)?;
+    let found = ids.into_iter().map(|id| get(read, id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Live jobs: first those that run, then those that wait in lines below `prefix`.
+fn live(read: &dyn Read, prefix: &Key, runs: impl Fn(&Brief) -> bool) -> Result<Vec<JobId>, Error> {
+    let running = running(read)?.into_iter();
+    let mut ids: Vec<JobId> = running.filter(|(_, brief)| runs(brief)).map(|(id, _)| id).collect();
+    scan_after(read, JOBS_WAITING, prefix, None, &mut |_, row| {
         ids.extend(Parts(row).u64().map(JobId));
         ControlFlow::Continue(())
     })?;
-    let found = ids.into_iter().map(|id| get(read, id)).collect::<Result<Vec<_>, _>>()?;
-    Ok(found.into_iter().flatten().collect())
+    Ok(ids)
 }
 
 /// All running jobs: as many as the caps allow.
@@ -235,13 +264,11 @@ pub fn walk_ready(read: &dyn Read, visit: &mut dyn FnMut(Ready) -> Step) -> Resu
                 }
             };
             let (connector, priority) = (ready.brief.connector(), ready.priority);
-            let skipped = match visit(ready) {
+            from = match visit(ready) {
                 Step::Next => return ControlFlow::Continue(()),
-                Step::Stop => None,
                 Step::SkipLane => lane(connector, priority).prefix_end(),
                 Step::SkipConnector => Key::new().u32(connector.0).prefix_end(),
             };
-            from = skipped;
             ControlFlow::Break(())
         })?;
         if let Some(error) = failed {
@@ -296,11 +323,21 @@ pub fn scan_of_organization(
     after: Option<JobId>,
     visit: &mut dyn FnMut(Job) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let prefix = Key::org(org).u32(if dead { DEAD } else { LIVE });
+    if !dead {
+        let mut ids = live(read, &Key::org(org), |brief| brief.org() == org)?;
+        ids.sort_unstable();
+        for id in ids.into_iter().filter(|id| after.is_none_or(|after| *id > after)) {
+            if get(read, id)?.is_some_and(|job| visit(job).is_break()) {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    let prefix = Key::org(org);
     let after = after.map(|id| prefix.clone().u64(id.0));
     let after = after.as_ref().map(Key::bytes);
     let mut failed = None;
-    scan_after(read, JOBS_BY_ORGANIZATION, &prefix, after, &mut |key, _| {
+    scan_after(read, JOBS_DEAD_BY_ORGANIZATION, &prefix, after, &mut |key, _| {
         let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u64().map(JobId);
         match get(read, id.unwrap_or_default()) {
             Ok(Some(job)) => visit(job),
@@ -316,12 +353,7 @@ pub fn scan_of_organization(
 
 /// Whether an organization has `count` live jobs or more.
 pub fn has_live(read: &dyn Read, org: OrgNo, count: usize) -> Result<bool, Error> {
-    let mut seen = 0;
-    scan_after(read, JOBS_BY_ORGANIZATION, &Key::org(org).u32(LIVE), None, &mut |_, _| {
-        seen += 1;
-        if seen >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(seen >= count)
+    Ok(live(read, &Key::org(org), |brief| brief.org() == org)?.len() >= count)
 }
 
 /// The jobs that failed for good before `before`, the oldest first, at most so many.
@@ -352,7 +384,7 @@ pub fn oldest_dead(read: &dyn Read) -> Result<Option<i64>, Error> {
 /// All jobs, also those that failed for good: for who looks at everything. The queue itself walks its indexes.
 pub fn all(read: &dyn Read) -> Result<Vec<Job>, Error> {
     let (mut found, mut failed) = (Vec::new(), None);
-    scan_after(read, JOBS, &Key::new(), None, &mut |_, row| match rows::from_json(JOBS, row) {
+    scan_after(read, JOBS, &Key::new(), None, &mut |_, row| match rows::from_binary(JOBS, row) {
         Ok(job) => {
             found.push(job);
             ControlFlow::Continue(())
@@ -367,14 +399,15 @@ pub fn all(read: &dyn Read) -> Result<Vec<Job>, Error> {
 
 /// Where the indexes do not hold what the rows say, in words.
 pub(super) fn faults(read: &dyn Read, jobs: &[Job]) -> Result<Vec<String>, Error> {
-    let indexes = [JOBS_BY_ORGANIZATION, JOBS_BY_CONNECTION, JOBS_READY, JOBS_RUNNING, JOBS_DEAD];
+    let indexes = [JOBS_WAITING, JOBS_READY, JOBS_RUNNING, JOBS_DEAD, JOBS_DEAD_BY_ORGANIZATION];
     let mut wrong = Vec::new();
     let mut wanted = BTreeMap::new();
     for job in jobs {
-        for (table, key, row) in entries(job)? {
-            let place = (table.name().to_owned(), key.bytes().to_vec());
-            if wanted.insert(place, row).is_some() {
-                wrong.push(format!("{} shares its place in {}", job.id, table.name()));
+        for entry in entries(job) {
+            let table = entry.table.name().to_owned();
+            let place = (table.clone(), entry.key.bytes().to_vec());
+            if wanted.insert(place, entry.row(job)?).is_some() {
+                wrong.push(format!("{} shares its place in {table}", job.id));
             }
         }
     }

@@ -69,11 +69,6 @@ pub(super) fn index_connector(
     Ok(())
 }
 
-/// Whether a connector is found by this: a look at the index alone.
-pub fn is_connector(read: &dyn Read, id: ConnectorId, by: By) -> Result<bool, Error> {
-    Ok(read.get_row(CONNECTORS_BY, by.key().u32(id.0).bytes())?.is_some())
-}
-
 /// Moves a connection's entries from what it was to what it is. A disconnected one is found only as a former one.
 pub(super) fn index_connection(
     txn: &Txn,
@@ -226,13 +221,24 @@ pub fn connectors(
         let after = after.map(|id| Key::new().u32(id.0));
         return page(read, CONNECTORS, &Key::new(), after.as_ref(), limit);
     };
+    let ids = connector_ids(read, by, after, limit)?;
+    let found = ids.into_iter().map(|id| connector(read, id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The same without their rows.
+pub fn connector_ids(
+    read: &dyn Read,
+    by: &By,
+    after: Option<ConnectorId>,
+    limit: usize,
+) -> Result<Vec<ConnectorId>, Error> {
     let prefix = by.key();
     let after = after.map(|id| prefix.clone().u32(id.0));
     let mut found = Vec::new();
     walk(read, CONNECTORS_BY, &prefix, after.as_ref(), limit, &mut |key, _| {
         let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u32();
-        let id = id.ok_or_else(|| rows::corrupt(CONNECTORS_BY, &"bad key"))?;
-        found.extend(connector(read, ConnectorId(id))?);
+        found.push(ConnectorId(id.ok_or_else(|| rows::corrupt(CONNECTORS_BY, &"bad key"))?));
         Ok(())
     })?;
     Ok(found)

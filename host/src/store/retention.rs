@@ -21,7 +21,7 @@ use std::ops::{Bound, ControlFlow};
 pub enum Class {
     /// Requests, log lines and per-record outcomes of a run: what its undo needs.
     RunDetails,
-    /// The run itself with its conflict lines.
+    /// The run itself with its conflict lines; entered when its details have gone.
     Runs,
     /// Timelines of records: before-images.
     History,
@@ -102,9 +102,20 @@ pub(super) fn note(txn: &Txn, class: Class, at: i64, org: OrgNo, number: u64) ->
 
 /// Enters a run that is over. A held one is not: it waits for a person as long as it takes.
 pub(super) fn note_run(txn: &Txn, org: OrgNo, run: &Run) -> Result<(), Error> {
-    let Some(at) = run.completed_at.filter(|_| is_over(run)) else { return Ok(()) };
-    note(txn, Class::RunDetails, at, org, run.id.0)?;
-    note(txn, Class::Runs, at, org, run.id.0)
+    let Some((class, at)) = run_goes(run) else { return Ok(()) };
+    note(txn, class, at, org, run.id.0)
+}
+
+/// What of a run goes next, and by when it ended.
+fn run_goes(run: &Run) -> Option<(Class, i64)> {
+    let class = if run.details_gone_at.is_none() { Class::RunDetails } else { Class::Runs };
+    run.completed_at.filter(|_| is_over(run)).map(|at| (class, at))
+}
+
+/// Whether a run will go where it should.
+pub(super) fn has_run(read: &dyn Read, run: &Run) -> Result<bool, Error> {
+    let Some((class, at)) = run_goes(run) else { return Ok(true) };
+    Ok(read.get_row(AGING, key(class, at).u64(run.id.0).bytes())?.is_some())
 }
 
 fn is_over(run: &Run) -> bool {

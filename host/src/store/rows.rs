@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 const FORMAT: u8 = 1;
 
 pub(crate) fn to_binary<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    let mut row = Vec::with_capacity(64);
+    let mut row = Vec::with_capacity(BINARY_BYTES);
     append_binary(&mut row, value)?;
     Ok(row)
 }
@@ -21,6 +21,8 @@ pub(crate) fn append_binary<T: Serialize>(row: &mut Vec<u8>, value: &T) -> Resul
     append(row, value)
 }
 
+/// About what a binary row takes.
+const BINARY_BYTES: usize = 256;
 /// About what a row of JSON takes.
 const JSON_BYTES: usize = 512;
 

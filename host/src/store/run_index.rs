@@ -1,10 +1,10 @@
 //! Which runs: an index for each thing that a list of runs filters by, and the intersection of several, from the newest
 //! run to the oldest. Its cost is the rows that are answered, and what lies between two indexes, not the rows there are.
 
+use super::Error;
 use super::file::{Read, Txn, scan_prefix};
 use super::keys::{Key, Parts};
 use super::tables::{RUNS, RUNS_BY};
-use super::{Error, rows};
 use crate::model::run::Run;
 use crate::model::{ConnectorId, OrgNo, RunId, RunStatus, Trigger};
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ fn trigger_no(trigger: Trigger) -> u32 {
     }
 }
 
-fn status_no(status: RunStatus) -> u32 {
+pub(super) fn status_no(status: RunStatus) -> u32 {
     match status {
         RunStatus::Queued => 1,
         RunStatus::Running => 2,
@@ -55,46 +55,46 @@ fn status_no(status: RunStatus) -> u32 {
     }
 }
 
-/// The lists of a run that may change, as its row in the list of its organization says.
-fn moving((trigger, status): (u32, u32)) -> [Key; 2] {
-    [list(TRIGGER, trigger), list(STATUS, status)]
-}
-
-/// Enters a run into its lists, or moves it from one status to another.
-pub(super) fn note(txn: &Txn, org: OrgNo, run: &Run) -> Result<(), Error> {
-    let own = list(ORG, org.0).u64(run.id.0);
-    let after = (trigger_no(run.trigger), status_no(run.status));
-    let before: Option<(u32, u32)> = txn
-        .get_row(RUNS_BY, own.bytes())?
-        .map(|row| rows::from_binary(RUNS_BY, &row))
-        .transpose()?;
+/// Enters a run into its lists, or moves it from the status with the number `before` to the one that it has.
+pub(super) fn note(txn: &Txn, org: OrgNo, before: Option<u32>, run: &Run) -> Result<(), Error> {
+    let now = status_no(run.status);
     match before {
-        Some(before) if before == after => return Ok(()),
-        Some(before) => {
-            for (old, new) in moving(before).into_iter().zip(moving(after)) {
-                if old.bytes() != new.bytes() {
-                    txn.delete(RUNS_BY, old.u64(run.id.0).bytes())?;
-                    txn.put(RUNS_BY, new.u64(run.id.0).bytes(), &[])?;
-                }
-            }
-        }
+        Some(before) if before == now => return Ok(()),
+        Some(before) => txn.delete(RUNS_BY, list(STATUS, before).u64(run.id.0).bytes())?,
         None => {
-            for new in moving(after).into_iter().chain([list(CONNECTOR, run.connector.0)]) {
-                txn.put(RUNS_BY, new.u64(run.id.0).bytes(), &[])?;
+            for list in fixed(org, run) {
+                txn.put(RUNS_BY, list.u64(run.id.0).bytes(), &[])?;
             }
         }
     }
-    txn.put(RUNS_BY, own.bytes(), &rows::to_binary(&after)?)
+    txn.put(RUNS_BY, list(STATUS, now).u64(run.id.0).bytes(), &[])
+}
+
+/// The lists that a run stays in.
+fn fixed(org: OrgNo, run: &Run) -> [Key; 3] {
+    let trigger = trigger_no(run.trigger);
+    [list(ORG, org.0), list(CONNECTOR, run.connector.0), list(TRIGGER, trigger)]
 }
 
 /// Takes a run out of all its lists.
 pub(super) fn forget(txn: &Txn, org: OrgNo, run: &Run) -> Result<(), Error> {
-    let now = (trigger_no(run.trigger), status_no(run.status));
-    let fixed = [list(ORG, org.0), list(CONNECTOR, run.connector.0)];
-    for key in moving(now).into_iter().chain(fixed) {
-        txn.delete(RUNS_BY, key.u64(run.id.0).bytes())?;
+    let status = list(STATUS, status_no(run.status));
+    for list in fixed(org, run).into_iter().chain([status]) {
+        txn.delete(RUNS_BY, list.u64(run.id.0).bytes())?;
     }
     Ok(())
+}
+
+/// Whether a run is in the lists that it names itself: all but that of its organization.
+pub(super) fn is_listed(read: &dyn Read, run: &Run) -> Result<bool, Error> {
+    let status = list(STATUS, status_no(run.status));
+    let (connector, trigger) = (run.connector.0, trigger_no(run.trigger));
+    for list in [list(CONNECTOR, connector), list(TRIGGER, trigger), status] {
+        if read.get_row(RUNS_BY, list.u64(run.id.0).bytes())?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The numbers of the organizations that have runs.

@@ -77,20 +77,40 @@ impl From<ChangeKind> for Outcome {
     }
 }
 
+/// The next number of a run, or of a job that is not its run's first.
 pub fn next_id(txn: &Txn) -> Result<RunId, Error> {
     meta::next(txn, "run").map(RunId)
 }
 
 pub fn get(read: &dyn Read, id: RunId) -> Result<Option<Run>, Error> {
     let row = read.get_row(RUNS, Key::new().u64(id.0).bytes())?;
-    row.map(|row| rows::from_json(RUNS, &row)).transpose()
+    row.map(|row| from_row(&row)).transpose()
 }
 
-/// Writes a run, keeps its place in the indexes, and enters it among what ages once it is over.
+/// Writes a run, keeps its place in the indexes, and enters it among what ages once it is over. Whose it is, its
+/// connector and its trigger never change.
 pub fn put(txn: &Txn, org: OrgNo, run: &Run) -> Result<(), Error> {
-    txn.put(RUNS, Key::new().u64(run.id.0).bytes(), &rows::to_json(run)?)?;
-    run_index::note(txn, org, run)?;
+    let row = rows::to_binary(&(run_index::status_no(run.status), run))?;
+    let key = Key::new().u64(run.id.0);
+    let before =
+        txn.replace(RUNS, key.bytes(), &row, |before| before.map(status_of).transpose())?;
+    run_index::note(txn, org, before?, run)?;
     retention::note_run(txn, org, run)
+}
+
+pub(super) fn from_row(row: &[u8]) -> Result<Run, Error> {
+    rows::from_binary::<(u32, Run)>(RUNS, row).map(|(_, run)| run)
+}
+
+/// Whether the number ahead of a row is that of the run's status.
+pub(super) fn is_true(row: &[u8]) -> Result<bool, Error> {
+    Ok(status_of(row)? == run_index::status_no(from_row(row)?.status))
+}
+
+/// The number of the status ahead of a row.
+fn status_of(row: &[u8]) -> Result<u32, Error> {
+    let status = postcard::take_from_bytes(rows::body(RUNS, row)?);
+    status.map(|(status, _)| status).map_err(|error| rows::corrupt(RUNS, &error))
 }
 
 /// The wanted runs from the newest to the oldest, below `before`, until `visit` breaks. It is also shown up to where it

@@ -99,10 +99,9 @@ pub(crate) const AGING: Table = table("aging");
 pub(crate) const CHANGES: Table = table("changes");
 /// org, conn, entity -> JSON: watermark and checkpoint of the last completed run
 pub(crate) const WATERMARKS: Table = table("watermarks");
-/// run -> JSON
+/// run -> number of its status, the run
 pub(crate) const RUNS: Table = table("runs");
-/// 1, org | 2, connector | 3, trigger | 4, status; each with the run behind it -> nothing, under the organization the
-/// numbers of trigger and status
+/// 1, org | 2, connector | 3, trigger | 4, status; each with the run behind it -> nothing
 pub(crate) const RUNS_BY: Table = table("runs-by");
 /// sha256 of whose key it is and the key -> JSON: a request with an idempotency key, and its answer
 pub(crate) const IDEMPOTENCY: Table = table("idempotency");
@@ -126,19 +125,19 @@ pub(crate) const CONFLICTS_OPEN: Table = table("conflicts-open");
 pub(crate) const FAILURES: Table = table("failures");
 /// org, conn, entity, ext, stage -> failure: at most one open item
 pub(crate) const FAILURES_OPEN: Table = table("failures-open");
-/// job -> JSON
+/// job -> the job
 pub(crate) const JOBS: Table = table("jobs");
-/// org, 1 (live) | 2 (failed for good), job -> nothing
-pub(crate) const JOBS_BY_ORGANIZATION: Table = table("jobs-by-organization");
-/// conn, 0 (pending) | 1 (waits for a retry) -> job: the sync that others merge into; or conn, 2, job -> job: one that a
-/// worker gave back
-pub(crate) const JOBS_BY_CONNECTION: Table = table("jobs-by-connection");
+/// org, conn, 0 (pending) | 1 (waits for a retry) -> job: the sync that others merge into; or org, conn, 2, job -> job:
+/// any other that waits
+pub(crate) const JOBS_WAITING: Table = table("jobs-waiting");
 /// connector, priority (u32), due (u64), job -> what it touches: all that is not running and has not failed for good
 pub(crate) const JOBS_READY: Table = table("jobs-ready");
 /// job -> what it touches
 pub(crate) const JOBS_RUNNING: Table = table("jobs-running");
 /// when it failed for good (u64), job -> nothing
 pub(crate) const JOBS_DEAD: Table = table("jobs-dead");
+/// org, job that failed for good -> nothing
+pub(crate) const JOBS_DEAD_BY_ORGANIZATION: Table = table("jobs-dead-by-organization");
 /// schedule (u32) -> JSON
 pub(crate) const SCHEDULES: Table = table("schedules");
 /// connector, schedule (u32) -> nothing
@@ -228,11 +227,11 @@ pub(crate) const STATE: &[Table] = &[
     FAILURES,
     FAILURES_OPEN,
     JOBS,
-    JOBS_BY_ORGANIZATION,
-    JOBS_BY_CONNECTION,
+    JOBS_WAITING,
     JOBS_READY,
     JOBS_RUNNING,
     JOBS_DEAD,
+    JOBS_DEAD_BY_ORGANIZATION,
     SCHEDULES,
     SCHEDULES_BY_CONNECTOR,
     SCHEDULE_TARGETS,

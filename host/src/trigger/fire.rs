@@ -17,6 +17,7 @@ use crate::model::schedule::{Fire, Outcome, Overlap, Schedule, Target};
 use crate::model::{ConnectionId, OrgNo, RunId, Trigger};
 use crate::notify;
 use crate::queue::{self, Cancelled, Enqueued};
+use crate::retry;
 use crate::store::{self, Txn, directory, jobs, schedules};
 
 /// A connection of a schedule, with the time at which something is to be done for it.
@@ -240,6 +241,7 @@ impl At<'_, '_> {
             trigger,
             dry_run: false,
             requested_by,
+            max_retries: retry::retries_max(connector),
             now: self.ground.now,
         };
         queue::enqueue(self.txn, request)
@@ -251,7 +253,7 @@ impl At<'_, '_> {
         requests: &[EntityRequest],
         fired: &mut Fired,
     ) -> Result<Option<(&'static str, String)>, store::Error> {
-        let mut live = jobs::of_connection(self.txn, self.connection.id)?;
+        let mut live = jobs::of_connection(self.txn, self.connection.org_no, self.connection.id)?;
         live.retain(|job| {
             let own = Some(job.run) == self.target.run || covers(job, requests);
             !job.cancel && is_sync(job) && own

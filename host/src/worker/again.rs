@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 /// How often the runs of a job's connector are tried again.
 pub(super) fn retries_max(deps: &Deps, job: &Job) -> Result<u32, Failure> {
     let connector = directory::connector(&deps.store.read()?, job.connector)?;
-    let own = connector.and_then(|connector| connector.sync_config.max_retries);
-    Ok(own.unwrap_or(retry::RETRIES_DEFAULT))
+    Ok(connector.as_ref().map_or(retry::RETRIES_DEFAULT, retry::retries_max))
 }
 
 /// The next attempt, where there is one. A dry run has a person who waits for it, and an approved plan is applied or

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use syncline::model::run::EntityRequest;
 use syncline::model::{Mode, Trigger};
 use syncline::queue;
+use syncline::retry::RETRIES_DEFAULT;
 use syncline::store::{self, Store, lookup};
 
 use super::product::{Api, init, start, stop, text};
@@ -135,6 +136,7 @@ fn enqueue_all(data: &Path) -> anyhow::Result<()> {
                     dry_run: false,
                     strategy: "federation_wins".to_owned(),
                     requested_by: "bench".to_owned(),
+                    max_retries: RETRIES_DEFAULT,
                     now,
                 };
                 queue::enqueue(txn, request)?;

@@ -18,6 +18,7 @@ use syncline::model::directory::{Connection, Connector};
 use syncline::model::run::{EntityRequest, Run};
 use syncline::model::{ConnectionId, ConnectorId, Mode, OrgNo, RunStatus, Trigger};
 use syncline::queue::{self, Caps};
+use syncline::retry::RETRIES_DEFAULT;
 use syncline::store::{self, Store, directory, runs};
 use tokio::sync::oneshot;
 
@@ -280,6 +281,7 @@ fn request(org: u32, trigger: Trigger) -> queue::Request {
         dry_run: false,
         strategy: "federation_wins".to_owned(),
         requested_by: "bench".to_owned(),
+        max_retries: RETRIES_DEFAULT,
         now: 0,
     }
 }

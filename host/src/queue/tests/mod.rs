@@ -128,6 +128,7 @@ pub(super) fn request(org: u32, number: u32, trigger: Trigger, now: i64) -> Requ
         dry_run: false,
         strategy: "s".to_owned(),
         requested_by: "test".to_owned(),
+        max_retries: crate::retry::RETRIES_DEFAULT,
         now,
     }
 }

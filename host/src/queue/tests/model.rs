@@ -10,6 +10,7 @@ use crate::crash_point::Bug;
 use crate::model::job::covers;
 use crate::model::{ConnectionId, ConnectorId};
 use crate::queue::*;
+use crate::store::directory;
 use crate::test_seed;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +53,7 @@ struct Work {
 /// What somebody asked for, and since when.
 #[derive(Clone, Debug)]
 struct Asked {
+    org: OrgNo,
     connection: ConnectionId,
     request: EntityRequest,
     run: RunId,
@@ -122,6 +124,7 @@ impl Model<'_, '_> {
             dry_run: trigger == Trigger::Manual && self.dice.below(4) == 0,
             strategy: String::new(),
             requested_by: String::new(),
+            max_retries: crate::retry::RETRIES_DEFAULT,
             now: self.now,
         };
         let dry_run = asked.dry_run;
@@ -136,6 +139,7 @@ impl Model<'_, '_> {
         }
         if !dry_run {
             self.asked.push(Asked {
+                org: connection.org_no,
                 connection: connection.id,
                 request: wanted,
                 run: enqueued.run,
@@ -252,7 +256,7 @@ impl Model<'_, '_> {
             if asked.settled || asked.run != cancelled {
                 continue;
             }
-            let live = jobs::of_connection(self.txn, asked.connection)?;
+            let live = jobs::of_connection(self.txn, asked.org, asked.connection)?;
             let new = live.iter().find(|job| {
                 requests_of(job)
                     .is_some_and(|done| covers(done, std::slice::from_ref(&asked.request)))

@@ -9,18 +9,30 @@ use crate::store::keys::Key;
 use crate::store::retention::{self, Class};
 use crate::store::runs::{self, Outcome};
 use crate::store::tables::{PLANS, RUN_CONFLICTS, RUN_RECORDS, RUNS};
-use crate::store::{Error, jobs, keys::Parts, meta, rows};
+use crate::store::{Error, jobs, keys::Parts, meta, run_index};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 impl Audit<'_> {
     pub(super) fn runs(&mut self, effects: &Effects) -> Result<(), Error> {
         let mut all = Vec::new();
+        let mut untrue = Vec::new();
         self.each(RUNS, &mut |_, row| {
-            all.push(rows::from_json::<Run>(RUNS, row)?);
+            let run = runs::from_row(row)?;
+            untrue.extend((!runs::is_true(row)?).then_some(run.id));
+            all.push(run);
             Ok(())
         })?;
+        for run in untrue {
+            self.wrong(format!("the row of {run} has another status ahead"));
+        }
         for run in &all {
+            if !run_index::is_listed(self.read, run)? {
+                self.wrong(format!("{} is not in its lists", run.id));
+            }
+            if !retention::has_run(self.read, run)? {
+                self.wrong(format!("{} will not go", run.id));
+            }
             self.run(run, effects)?;
         }
         let pruned = retention::pruned_to(self.read, Class::Runs)?;
@@ -123,7 +135,7 @@ impl Audit<'_> {
         }
         let mut open = Vec::new();
         self.each(RUNS, &mut |_, row| {
-            let run: Run = rows::from_json(RUNS, row)?;
+            let run = runs::from_row(row)?;
             open.extend((!run.status.is_final() || run.status == RunStatus::Held).then_some(run));
             Ok(())
         })?;

@@ -2,16 +2,18 @@
 
 use super::violations;
 use crate::model::record::FieldMeta;
-use crate::model::{ModifiedBy, OrgNo, RecordId, RecordStatus, Value};
+use crate::model::run::Run;
+use crate::model::{ModifiedBy, OrgNo, RecordId, RecordStatus, RunStatus, Trigger, Value};
 use crate::store::feed::FeedWriter;
-use crate::store::file::Txn;
+use crate::store::file::{Read as _, Txn};
 use crate::store::keys::Key;
 use crate::store::records::{self, Change, ChangeKind};
 use crate::store::retention::{self, Class};
 use crate::store::tables::{
-    CHANGES, COUNTS, HISTORY, IDENTITY, LINKS, META, RECORDS, RUN_RECORDS, TOKENS, Table,
+    AGING, CHANGES, COUNTS, HISTORY, IDENTITY, LINKS, META, RECORDS, RUN_RECORDS, RUNS, RUNS_BY,
+    TOKENS, Table,
 };
-use crate::store::{Error, Options, Store, counts, rows};
+use crate::store::{Error, Options, Store, counts, rows, run_index, runs};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -135,6 +137,13 @@ fn what_is_missing_of_what_is_kept_is_told() {
     });
 }
 
+/// A run of the organization that has ended.
+fn ended_run(txn: &Txn) -> Result<(), Error> {
+    let id = runs::next_id(txn)?;
+    let run = run_index::tests::run(id.0, 1, Trigger::Manual, RunStatus::Completed);
+    runs::put(txn, ORG, &Run { completed_at: Some(7), ..run })
+}
+
 #[test]
 fn each_way_to_break_it_is_told() {
     #[track_caller]
@@ -180,6 +189,22 @@ fn each_way_to_break_it_is_told() {
     check("entries for 1 rows", |txn| txn.put(TOKENS, &[7; 32], &[1]));
     check("behind the counter of records", |txn| {
         txn.delete(META, Key::new().text("next:record").bytes())
+    });
+    check("is not in its lists", |txn| {
+        ended_run(txn)?;
+        let lists = Key::new().u32(4);
+        txn.delete_prefix(RUNS_BY, &lists)
+    });
+    check("will not go", |txn| {
+        ended_run(txn)?;
+        txn.delete_prefix(AGING, &Key::new().u32(1))
+    });
+    check("has another status ahead", |txn| {
+        ended_run(txn)?;
+        let key = first_key(txn, RUNS);
+        let mut row = txn.get_row(RUNS, &key)?.unwrap();
+        row[1] += 1;
+        txn.put(RUNS, &key, &row)
     });
     check("the schema is None", |txn| txn.delete(META, Key::new().text("schema").bytes()));
 }

@@ -88,7 +88,8 @@ impl Remembered {
         row.extend_from_slice(&seen.body);
         let key = key(connector, seen);
         // Almost nothing is there already: to look first would be a second way through the table.
-        if let Some(old) = txn.replace(HOOKS_SEEN, key.bytes(), &row)? {
+        let old = |old: Option<&[u8]>| old.map(<[u8]>::to_vec);
+        if let Some(old) = txn.replace(HOOKS_SEEN, key.bytes(), &row, old)? {
             let known = Known::decode(&old)?;
             if known.holds(now) {
                 txn.put(HOOKS_SEEN, key.bytes(), &old)?;

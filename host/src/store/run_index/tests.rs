@@ -15,14 +15,15 @@ const STATUSES: [RunStatus; 4] =
 pub(crate) fn run(id: u64, connector: u32, trigger: Trigger, status: RunStatus) -> Run {
     let request =
         EntityRequest { entity: "thing".into(), mode: Mode::Full, ids: vec![], filters: None };
-    let text = serde_json::json!({
+    let row = serde_json::json!({
         "id": RunId(id), "organization": "owner", "connector": ConnectorId(connector),
         "connection": crate::model::ConnectionId(1), "requests": [request], "trigger": trigger,
-        "dry_run": false, "dryRun": false, "status": status, "counts": Counts::default(), "errors": [],
-        "errorsMore": 0, "strategy": "", "strategies": [], "attempt": 1, "createdAt": id,
-        "requestedBy": "", "pages": 0, "phases": [],
+        "dry_run": false, "status": status, "counts": Counts::default(), "errors": [],
+        "errors_more": 0, "strategy": "", "strategies": [], "attempt": 1, "retry_count": 0,
+        "max_retries": 0, "waited_millis": 0, "created_at": id, "requested_by": "", "pages": 0,
+        "page_starts": [], "phases": [],
     });
-    serde_json::from_value(text).unwrap()
+    serde_json::from_value(row).unwrap()
 }
 
 fn store() -> (tempfile::TempDir, Store) {

@@ -12,6 +12,7 @@ use crate::model::webhook::{
 };
 use crate::model::{ConnectionId, ConnectorId, Mode, OrgNo, RunId, Trigger};
 use crate::queue::{self, Request};
+use crate::retry;
 use crate::store::{self, Txn, directory, hook_outcomes, lookup};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -268,6 +269,7 @@ impl Router<'_, '_> {
                 trigger: Trigger::Webhook,
                 dry_run: false,
                 requested_by: REQUESTED_BY.to_owned(),
+                max_retries: retry::retries_max(connector),
                 now,
             };
             let run: RunId = queue::enqueue(txn, request)?.run;
