@@ -1,6 +1,7 @@
 //! The writer thread of one file: the writes that wait become one commit, one fsync for many callers.
 //!
-//! Short writes go first and together; a bulk write runs alone. An answer is sent only after the commit is durable.
+//! Short writes go together, a bulk write runs alone; where both wait they take turns, so that neither keeps the other
+//! out. An answer is sent only after the commit is durable.
 
 use super::Error;
 use super::file::{OnFatal, Txn, fatal};
@@ -56,6 +57,8 @@ where
 struct Waiting {
     short: VecDeque<Box<dyn Job>>,
     bulk: VecDeque<Box<dyn Job>>,
+    /// Whether the last group was one of short writes.
+    bulk_is_next: bool,
     closed: bool,
 }
 
@@ -165,11 +168,14 @@ struct Group {
 fn next_group(shared: &Shared) -> Option<Group> {
     let mut waiting = lock(shared);
     loop {
-        if !waiting.short.is_empty() {
+        let is_bulks_turn = waiting.bulk_is_next && !waiting.bulk.is_empty();
+        if !waiting.short.is_empty() && !is_bulks_turn {
+            waiting.bulk_is_next = true;
             let count = waiting.short.len().min(GROUP_MAX);
             return Some(Group { jobs: waiting.short.drain(..count).collect(), open: true });
         }
         if let Some(job) = waiting.bulk.pop_front() {
+            waiting.bulk_is_next = false;
             return Some(Group { jobs: vec![job], open: false });
         }
         if waiting.closed {
@@ -280,6 +286,37 @@ mod tests {
         assert_eq!(second.blocking_recv().unwrap().unwrap(), 7);
         assert_eq!(bulk.blocking_recv().unwrap().unwrap(), 8);
         assert_eq!(*writer.commits().borrow(), 2, "one for both, and one for the long write");
+    }
+
+    /// Asks for itself again each time it runs: there is always one that waits.
+    fn again(writer: &Arc<Writer>, runs: &Arc<AtomicU64>) {
+        let (next, counted) = (Arc::clone(writer), Arc::clone(runs));
+        let write = move |_: &Txn| {
+            if counted.fetch_add(1, Ordering::Relaxed) < 10 * GROUP_MAX as u64 {
+                again(&next, &counted);
+            }
+            Ok::<(), Error>(())
+        };
+        drop(writer.submit(write, false));
+    }
+
+    #[test]
+    fn short_writes_without_end_do_not_keep_a_bulk_write_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Arc::new(Database::create(dir.path().join("a.redb")).unwrap());
+        let writer = Arc::new(Writer::start(database, Arc::new(|_| ())));
+        let runs = Arc::new(AtomicU64::new(0));
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let wait = move |_: &Txn| gate.recv().map_err(|_| Error::Closed);
+        let first = writer.submit(wait, false);
+        let counted = Arc::clone(&runs);
+        let bulk = move |_: &Txn| Ok::<u64, Error>(counted.load(Ordering::Relaxed));
+        let bulk = writer.submit(bulk, true);
+        again(&writer, &runs);
+        open.send(()).unwrap();
+        first.blocking_recv().unwrap().unwrap();
+        let before = bulk.blocking_recv().unwrap().unwrap();
+        assert!(before <= GROUP_MAX as u64, "{before} short writes went before it");
     }
 
     /// A caller that went away leaves its write behind, and with it what the write holds: perhaps the store itself.
