@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::directory::Connection;
 use crate::model::run::Counts;
-use crate::model::{ConnectionId, OrgNo, RunId, Trigger};
+use crate::model::{ConnectionId, RunId, Trigger};
 use crate::store::Store;
 use crate::test_rows;
 
