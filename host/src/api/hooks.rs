@@ -11,7 +11,7 @@ use crate::model::OrgNo;
 use crate::model::ids::HookId;
 use crate::model::webhook::{EventOutcome, Hook, HookDue, Outcome, Verdict};
 use crate::signature;
-use crate::store::{Read, Store, hook_outcomes, hooks};
+use crate::store::{self, Read, Store, hook_outcomes, hooks};
 use crate::trigger::webhook::{NoReplay, replay};
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
@@ -27,7 +27,7 @@ struct Found {
 }
 
 impl Found {
-    fn read(read: &dyn Read, view: &dyn Read, id: HookId) -> Result<Option<Found>, Problem> {
+    fn read(read: &dyn Read, view: &dyn Read, id: HookId) -> Result<Option<Found>, store::Error> {
         let Some(stored) = hooks::get(view, id)? else { return Ok(None) };
         let (outcome, due) = (hook_outcomes::outcome(read, id)?, hook_outcomes::due(read, id)?);
         Ok(Some(Found { id, hook: stored.hook, outcome, due }))
@@ -165,29 +165,21 @@ pub(super) async fn list(
         let connector =
             connector.map(|id| reach.connector(read, &id).map(|row| row.id)).transpose()?;
         let view = hooks::view(store)?;
-        let mut failed = None;
-        let mut visit = |id: HookId| match Found::read(read, &view, id) {
-            // Deleted meanwhile, or before its index.
-            Ok(None) => ControlFlow::Continue(()),
-            Ok(Some(row)) if since.is_some_and(|since| row.hook.received_at < since) => {
-                ControlFlow::Break(())
+        let mut visit = |id: HookId| {
+            let Some(row) = Found::read(read, &view, id)? else {
+                // Deleted meanwhile, or before its index.
+                return Ok(ControlFlow::Continue(()));
+            };
+            if since.is_some_and(|since| row.hook.received_at < since) {
+                return Ok(ControlFlow::Break(()));
             }
-            Ok(Some(row)) => {
-                let wanted = connector.is_none_or(|wanted| wanted == row.hook.connector)
-                    && verdict.is_none_or(|wanted| wanted == row.verdict());
-                found.offer(id, row, wanted)
-            }
-            Err(problem) => {
-                failed = Some(problem);
-                ControlFlow::Break(())
-            }
+            let wanted = connector.is_none_or(|wanted| wanted == row.hook.connector)
+                && verdict.is_none_or(|wanted| wanted == row.verdict());
+            Ok(found.offer(id, row, wanted))
         };
         match org {
             Some(org) => hook_outcomes::scan_newest(read, org, before, &mut visit)?,
             None => hooks::scan_newest(&view, connector, before, &mut visit)?,
-        }
-        if let Some(problem) = failed {
-            return Err(problem);
         }
         query.page(found, |found| Ok(row(&found, reach)))
     })

@@ -117,7 +117,7 @@ pub(super) async fn list(
         rows::scan(read, store, organization.no, entity, after, &mut |record| {
             let wanted = status.is_none_or(|status| record.status == status)
                 && needle.as_ref().is_none_or(|needle| holds(&record, needle));
-            found.offer(record.id, record, wanted)
+            Ok(found.offer(record.id, record, wanted))
         })?;
         query.page(found, |record| Ok(row(&record)))
     })

@@ -16,7 +16,7 @@ use crate::model::directory::Connector;
 use crate::model::ids::ScheduleId;
 use crate::model::schedule::{Overlap, Schedule};
 use crate::model::{Mode, OrgNo};
-use crate::store::{Read, Txn, directory, schedules};
+use crate::store::{self, Read, Txn, directory, schedules};
 use crate::trigger::{Options, drift};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -42,11 +42,11 @@ pub(super) fn find(read: &dyn Read, id: &str) -> Result<Schedule, Problem> {
 pub(super) fn seen(read: &dyn Read, reach: Reach, schedule: &Schedule) -> Result<bool, Problem> {
     match reach {
         Reach::All => Ok(true),
-        Reach::One(own) => concerns(read, schedule, own),
+        Reach::One(own) => Ok(concerns(read, schedule, own)?),
     }
 }
 
-fn concerns(read: &dyn Read, schedule: &Schedule, org: OrgNo) -> Result<bool, Problem> {
+fn concerns(read: &dyn Read, schedule: &Schedule, org: OrgNo) -> Result<bool, store::Error> {
     match &schedule.organization {
         Some(own) => Ok(own.no == org),
         None => Ok(directory::connection_between(read, org, schedule.connector)?.is_some()),
@@ -87,20 +87,12 @@ pub(super) async fn list(
         let reach = caller.reach();
         let org = reach.narrow(read, organization.as_deref())?;
         let connector = connector.map(|id| reach.connector(read, &id)).transpose()?;
-        let mut failed = None;
         schedules::scan(read, after, &mut |schedule| {
-            let wanted = org.map_or(Ok(true), |org| concerns(read, &schedule, org));
-            let wanted = wanted.unwrap_or_else(|problem| {
-                failed = Some(problem);
-                false
-            });
+            let wanted = org.map_or(Ok(true), |org| concerns(read, &schedule, org))?;
             let of = connector.as_ref().is_none_or(|found| found.id == schedule.connector);
-            found.offer(schedule.id, schedule, wanted && of)
+            Ok(found.offer(schedule.id, schedule, wanted && of))
         })?;
-        match failed {
-            Some(problem) => Err(problem),
-            None => query.page(found, |schedule| row(read, reach, &schedule, now)),
-        }
+        query.page(found, |schedule| row(read, reach, &schedule, now))
     })
     .await
 }

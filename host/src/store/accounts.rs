@@ -1,6 +1,6 @@
 //! Users, tokens and sessions, with their indexes by e-mail, by organization and by owner.
 
-use super::file::{Read, Txn, scan_prefix};
+use super::file::{Read, Txn};
 use super::keys::{Key, Parts};
 use super::tables::{
     SESSIONS, SESSIONS_BY_USER, TOKEN_IDS, TOKENS, TOKENS_BY_ORGANIZATION, Table, USERS,
@@ -56,7 +56,7 @@ fn page(
         let number =
             if org.is_some() { parts.u32().and_then(|_| parts.u32()) } else { parts.u32() };
         found.extend(number);
-        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok(found)
 }
@@ -163,14 +163,10 @@ pub fn session(read: &dyn Read, hash: &Hash) -> Result<Option<Session>, Error> {
 
 /// The sessions of a user, oldest first, each with its key.
 pub fn sessions(read: &dyn Read, user: UserId) -> Result<Vec<(Hash, Session)>, Error> {
-    let mut hashes: Vec<Result<Hash, Error>> = Vec::new();
-    scan_prefix(read, SESSIONS_BY_USER, &Key::new().u32(user.0), &mut |_, row| {
-        hashes.push(rows::from_json(SESSIONS_BY_USER, row));
-        ControlFlow::Continue(())
-    })?;
+    let prefix = Key::new().u32(user.0);
+    let hashes = rows::collect_json::<Hash>(read, SESSIONS_BY_USER, &prefix)?;
     let mut found = Vec::with_capacity(hashes.len());
     for hash in hashes {
-        let hash = hash?;
         found.extend(session(read, &hash)?.map(|session| (hash, session)));
     }
     Ok(found)

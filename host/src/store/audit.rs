@@ -105,26 +105,17 @@ pub fn scan_newest(
     };
     let (lower, upper) = (prefix.clone().u64(0), prefix.u64(before.unwrap_or(u64::MAX)));
     let bounds = (Bound::Included(lower.bytes()), Bound::Excluded(upper.bytes()));
-    let mut failed = None;
     read.scan_rows(table, bounds, true, &mut |key, row| {
         let found = match org {
-            None => entry(row).map(Some),
+            None => Some(entry(row)?),
             Some(_) => {
                 let mut parts = Parts(key);
                 let seq = parts.u32().and_then(|_| parts.u64()).unwrap_or_default();
-                get(read, seq)
+                get(read, seq)?
             }
         };
-        match found {
-            Ok(Some(entry)) => visit(entry),
-            Ok(None) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        Ok(found.map_or(ControlFlow::Continue(()), &mut *visit))
+    })
 }
 
 fn get(read: &dyn Read, seq: u64) -> Result<Option<Entry>, Error> {
@@ -137,13 +128,11 @@ pub fn verify(read: &dyn Read) -> Result<Verdict, Error> {
     scan_prefix(read, AUDIT, &Key::new(), &mut |key, row| {
         let seq = Parts(key).u64().unwrap_or_default();
         bad = fault(seq, row, last, &head);
-        match (&bad, parts(row)) {
-            (None, Some((_, own, _))) => {
-                (last, head) = (seq, *own);
-                ControlFlow::Continue(())
-            }
-            _ => ControlFlow::Break(()),
-        }
+        let (None, Some((_, own, _))) = (&bad, parts(row)) else {
+            return Ok(ControlFlow::Break(()));
+        };
+        (last, head) = (seq, *own);
+        Ok(ControlFlow::Continue(()))
     })?;
     let (newest, hash) = meta::audit_head(read)?;
     if bad.is_none() && newest > last {

@@ -28,15 +28,7 @@ pub fn channel(read: &dyn Read, id: ChannelId) -> Result<Option<Channel>, Error>
 
 /// All channels, oldest first: few rows.
 pub fn channels(read: &dyn Read) -> Result<Vec<Channel>, Error> {
-    let (mut found, mut failed) = (Vec::new(), None);
-    scan_prefix(read, CHANNELS, &Key::new(), &mut |_, row| {
-        match rows::from_json(CHANNELS, row) {
-            Ok(channel) => found.push(channel),
-            Err(error) => failed = Some(error),
-        }
-        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    failed.map_or(Ok(found), Err)
+    rows::collect_json(read, CHANNELS, &Key::new())
 }
 
 pub fn put_channel(txn: &Txn, channel: &Channel) -> Result<(), Error> {
@@ -117,21 +109,12 @@ pub fn scan_due(
     read: &dyn Read,
     visit: &mut dyn FnMut(i64, DeliveryId, ChannelId) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let mut failed = None;
     scan_prefix(read, NOTICES_DUE, &Key::new(), &mut |key, row| {
         let mut parts = Parts(key);
         let (at, id) = (parts.u64().unwrap_or_default(), parts.u64().unwrap_or_default());
-        match rows::from_binary::<u32>(NOTICES_DUE, row) {
-            Ok(channel) => {
-                visit(i64::try_from(at).unwrap_or(i64::MAX), DeliveryId(id), ChannelId(channel))
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        let channel = ChannelId(rows::from_binary(NOTICES_DUE, row)?);
+        Ok(visit(i64::try_from(at).unwrap_or(i64::MAX), DeliveryId(id), channel))
+    })
 }
 
 /// Messages from the newest to the oldest, below `before`, of one channel or of all, until `visit` breaks.
@@ -147,42 +130,27 @@ pub fn scan_newest(
     };
     let upper = prefix.clone().u64(before.map_or(u64::MAX, |id| id.0));
     let bounds = (Bound::Included(prefix.bytes()), Bound::Excluded(upper.bytes()));
-    let mut failed = None;
     read.scan_rows(table, bounds, true, &mut |key, row| {
         let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u64().map(DeliveryId);
         let found = match channel {
-            None => rows::from_json(NOTICES, row).map(Some),
-            Some(_) => delivery(read, id.unwrap_or_default()),
+            None => Some(rows::from_json(NOTICES, row)?),
+            Some(_) => delivery(read, id.unwrap_or_default())?,
         };
-        match found {
-            Ok(Some(found)) => visit(found),
-            Ok(None) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        Ok(found.map_or(ControlFlow::Continue(()), &mut *visit))
+    })
 }
 
 /// Takes the oldest messages that are over out of a log that has grown too long.
 pub fn prune(txn: &Txn) -> Result<(), Error> {
     let newest = meta::last(txn, "notice")?;
-    let (mut old, mut failed) = (Vec::new(), None);
+    let mut old = Vec::new();
     let upper = Key::new().u64(newest.saturating_sub(NOTICES_KEPT_MAX));
     let bounds = (Bound::Unbounded, Bound::Excluded(upper.bytes()));
     txn.scan_rows(NOTICES, bounds, false, &mut |_, row| {
-        match rows::from_json::<Delivery>(NOTICES, row) {
-            Ok(delivery) => old.extend(Some(delivery).filter(Delivery::is_over)),
-            Err(error) => failed = Some(error),
-        }
-        let full = failed.is_some() || old.len() >= PRUNED_AT_ONCE;
-        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        old.extend(Some(rows::from_json(NOTICES, row)?).filter(Delivery::is_over));
+        let full = old.len() >= PRUNED_AT_ONCE;
+        Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
     old.iter().try_for_each(|delivery| delete_delivery(txn, delivery))
 }
 

@@ -114,17 +114,13 @@ fn collect(
     keep: &mut dyn FnMut(&HeldConflict) -> bool,
     limit: usize,
 ) -> Result<Vec<HeldConflict>, Error> {
-    let (mut found, mut failed) = (Vec::new(), None);
+    let mut found = Vec::new();
     scan_prefix(read, CONFLICTS_OPEN, prefix, &mut |_, row| {
-        let id = rows::from_binary::<u64>(CONFLICTS_OPEN, row).map(ConflictId);
-        match id.and_then(|id| get(read, id)) {
-            Ok(item) => found.extend(item.filter(&mut *keep)),
-            Err(error) => failed = Some(error),
-        }
-        let full = failed.is_some() || found.len() >= limit;
-        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let id = ConflictId(rows::from_binary(CONFLICTS_OPEN, row)?);
+        found.extend(get(read, id)?.filter(&mut *keep));
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 /// Visits open items in the same order with their keys in it, behind the key `after` where there is one.
@@ -134,20 +130,11 @@ pub fn scan_open(
     after: Option<&[u8]>,
     visit: &mut dyn FnMut(&[u8], HeldConflict) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let mut failed = None;
     let prefix = org.map(Key::org).unwrap_or_default();
     scan_after(read, CONFLICTS_OPEN, &prefix, after, &mut |key, row| {
-        let id = rows::from_binary::<u64>(CONFLICTS_OPEN, row).map(ConflictId);
-        match id.and_then(|id| get(read, id)) {
-            Ok(Some(item)) => visit(key, item),
-            Ok(None) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        let item = get(read, ConflictId(rows::from_binary(CONFLICTS_OPEN, row)?))?;
+        Ok(item.map_or(ControlFlow::Continue(()), |item| visit(key, item)))
+    })
 }
 
 /// Whether a connection has any open item.
@@ -156,7 +143,7 @@ pub fn any_open(read: &dyn Read, org: OrgNo, connection: ConnectionId) -> Result
     let prefix = Key::org(org).u32(connection.0);
     scan_prefix(read, CONFLICTS_OPEN, &prefix, &mut |_, _| {
         any = true;
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     Ok(any)
 }
@@ -167,7 +154,7 @@ pub fn count_open(read: &dyn Read, org: Option<OrgNo>) -> Result<u64, Error> {
     let prefix = org.map(Key::org).unwrap_or_default();
     scan_prefix(read, CONFLICTS_OPEN, &prefix, &mut |key, _| {
         count += u64::from(Parts(key).u32().is_some());
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(count)
 }

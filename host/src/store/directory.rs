@@ -124,7 +124,7 @@ pub fn left_before(
             let at = i64::try_from(at).unwrap_or(i64::MAX);
             found.push((at, ConnectorId(connector), connection));
         }
-        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok(found)
 }

@@ -116,7 +116,7 @@ pub fn any_open(read: &dyn Read, scope: &Scope) -> Result<bool, Error> {
     let mut any = false;
     scan_prefix(read, FAILURES_OPEN, &prefix, &mut |_, _| {
         any = true;
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     Ok(any)
 }
@@ -133,7 +133,7 @@ pub fn resolve(
     let mut ids = Vec::new();
     scan_prefix(txn, FAILURES_OPEN, &prefix, &mut |_, row| {
         ids.extend(rows::from_binary::<u64>(FAILURES_OPEN, row).ok());
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     if ids.is_empty() {
         return Ok(());
@@ -157,7 +157,7 @@ pub fn open_ids(read: &dyn Read, scope: &Scope) -> Result<Vec<String>, Error> {
     scan_prefix(read, FAILURES_OPEN, &prefix, &mut |key, _| {
         let id = super::keys::Parts(key.get(prefix.len()..).unwrap_or_default()).text();
         ids.extend(id.map(str::to_owned));
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     ids.dedup();
     Ok(ids)
@@ -170,18 +170,9 @@ pub fn scan_open(
     after: Option<&[u8]>,
     visit: &mut dyn FnMut(&[u8], Failure) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let mut failed = None;
     let prefix = org.map(Key::org).unwrap_or_default();
     scan_after(read, FAILURES_OPEN, &prefix, after, &mut |key, row| {
-        let id = rows::from_binary::<u64>(FAILURES_OPEN, row).map(FailureId);
-        match id.and_then(|id| get(read, id)) {
-            Ok(Some(item)) => visit(key, item),
-            Ok(None) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        let item = get(read, FailureId(rows::from_binary(FAILURES_OPEN, row)?))?;
+        Ok(item.map_or(ControlFlow::Continue(()), |item| visit(key, item)))
+    })
 }

@@ -160,7 +160,6 @@ pub(super) fn forget_up_to(txn: &Txn, org: OrgNo, last: u64) -> Result<(), Error
 /// Rows behind `after`, in order, at most `limit`.
 pub fn after(read: &dyn Read, org: OrgNo, after: u64, limit: usize) -> Result<Vec<FeedRow>, Error> {
     let mut found = Vec::new();
-    let mut failed = None;
     // The chunk that `after` lies in starts at or before it.
     let start = chunk_start(read, org, after)?;
     let (lower, end) = (Key::org(org).u64(start), Key::org(org).prefix_end());
@@ -168,19 +167,12 @@ pub fn after(read: &dyn Read, org: OrgNo, after: u64, limit: usize) -> Result<Ve
     read.scan_rows(CHANGES, (Bound::Included(lower.bytes()), upper), false, &mut |key, row| {
         let mut parts = Parts(key);
         let first = parts.u32().and_then(|_| parts.u64()).unwrap_or_default();
-        match rows::from_binary::<Chunk>(CHANGES, row) {
-            Ok(chunk) => found.extend(
-                unfold(first, chunk).filter(|row| row.seq > after).take(limit - found.len()),
-            ),
-            Err(error) => failed = Some(error),
-        }
-        if failed.is_some() || found.len() >= limit {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        let chunk = rows::from_binary(CHANGES, row)?;
+        let behind = unfold(first, chunk).filter(|row| row.seq > after);
+        found.extend(behind.take(limit - found.len()));
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 fn chunk_start(read: &dyn Read, org: OrgNo, seq: u64) -> Result<u64, Error> {
@@ -190,7 +182,7 @@ fn chunk_start(read: &dyn Read, org: OrgNo, seq: u64) -> Result<u64, Error> {
     read.scan_rows(CHANGES, bounds, true, &mut |key, _| {
         let mut parts = Parts(key);
         start = parts.u32().and_then(|_| parts.u64()).unwrap_or_default();
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     Ok(start)
 }

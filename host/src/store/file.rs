@@ -23,8 +23,8 @@ pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 pub type OpenFile =
     Arc<dyn Fn(&redb::Builder, &Path) -> Result<Database, redb::DatabaseError> + Send + Sync>;
 
-/// Visits (key, value) pairs until it breaks.
-pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+/// Visits (key, value) pairs until it breaks or fails. Its error is no storage error: the scan returns it as it is.
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>;
 
 /// Runs once when a file is opened, inside the first transaction.
 pub(crate) type Migrate = fn(&Txn) -> Result<(), Error>;
@@ -243,7 +243,7 @@ impl Read for Snapshot {
         visit: Visit<'_>,
     ) -> Result<(), Error> {
         let table = self.txn.open_table(table).map_err(|error| fatal(&self.on_fatal, &error))?;
-        scan(&table, bounds, backward, visit).map_err(|error| fatal(&self.on_fatal, &error))
+        scan(&table, bounds, backward, visit).map_err(|error| fatal(&self.on_fatal, &error))?
     }
 }
 
@@ -352,7 +352,8 @@ impl<'t> Txn<'t> {
         if limit > 0 {
             scan_prefix(self, table, prefix, &mut |key, _| {
                 keys.push(key.to_vec());
-                if keys.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                let full = keys.len() >= limit;
+                Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
         }
         keys.iter().try_for_each(|key| self.delete(table, key))?;
@@ -415,7 +416,7 @@ impl Read for Txn<'_> {
         backward: bool,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
-        self.using(table, |table| scan(table, bounds, backward, visit))
+        self.using(table, |table| scan(table, bounds, backward, visit))?
     }
 }
 
@@ -428,18 +429,55 @@ fn get(
     Ok(table.get(key)?.map(|guard| guard.value().to_vec()))
 }
 
+/// Answers what the visit came to, unless the storage fails.
 fn scan(
     table: &impl ReadableTable<Bytes, Bytes>,
     bounds: (Bound<&[u8]>, Bound<&[u8]>),
     backward: bool,
     visit: Visit<'_>,
-) -> Result<(), redb::StorageError> {
+) -> Result<Result<(), Error>, redb::StorageError> {
     let mut range = table.range::<&[u8]>(bounds)?;
     while let Some(row) = if backward { range.next_back() } else { range.next() } {
         let (key, value) = row?;
-        if visit(key.value(), value.value()).is_break() {
-            break;
+        match visit(key.value(), value.value()) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => break,
+            Err(error) => return Ok(Err(error)),
         }
     }
-    Ok(())
+    Ok(Ok(()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use crate::store::tables::EVENTS;
+
+    #[test]
+    fn the_error_of_a_visit_ends_the_scan_and_is_not_fatal() {
+        fn check(read: &dyn Read) {
+            let mut seen = 0;
+            let answer = scan_prefix(read, EVENTS, &Key::new(), &mut |_, _| {
+                seen += 1;
+                Err(Error::Overtaken)
+            });
+            assert!(matches!(answer, Err(Error::Overtaken)), "{answer:?}");
+            assert_eq!(seen, 1);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let on_fatal: OnFatal = Arc::new(|reason| panic!("{reason}"));
+        let options = Options { on_fatal, ..Options::default() };
+        let store = Store::create(dir.path(), &options).unwrap();
+        let written = store.write_blocking(|txn| -> Result<(), Error> {
+            [b"1", b"2"].iter().try_for_each(|key| txn.put(EVENTS, *key, &[]))?;
+            check(txn);
+            // The table can still be used.
+            check(txn);
+            Ok(())
+        });
+        written.unwrap();
+        check(&store.read().unwrap());
+    }
 }

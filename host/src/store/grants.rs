@@ -32,24 +32,12 @@ pub fn next_generation(txn: &Txn) -> Result<u64, Error> {
 
 /// The connector's own grant and those of its connections.
 pub fn of_connector(read: &dyn Read, connector: ConnectorId) -> Result<Vec<Grant>, Error> {
-    collect(read, &Key::new().u32(connector.0))
+    rows::collect_json(read, OAUTH_GRANTS, &Key::new().u32(connector.0))
 }
 
 /// Every grant: at most one for each connector and connection. For the daily look.
 pub fn all(read: &dyn Read) -> Result<Vec<Grant>, Error> {
-    collect(read, &Key::new())
-}
-
-fn collect(read: &dyn Read, prefix: &Key) -> Result<Vec<Grant>, Error> {
-    let (mut found, mut failed) = (Vec::new(), None);
-    scan_prefix(read, OAUTH_GRANTS, prefix, &mut |_, row| {
-        match rows::from_json(OAUTH_GRANTS, row) {
-            Ok(grant) => found.push(grant),
-            Err(error) => failed = Some(error),
-        }
-        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    failed.map_or(Ok(found), Err)
+    rows::collect_json(read, OAUTH_GRANTS, &Key::new())
 }
 
 pub fn put_attempt(txn: &Txn, state: &[u8; 32], attempt: &Attempt) -> Result<(), Error> {
@@ -73,7 +61,7 @@ pub fn prune_attempts(txn: &Txn, now: i64, keep_max: usize) -> Result<(), Error>
             }
             Ok(_) | Err(_) => gone.push(state.to_vec()),
         }
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     live.sort_unstable();
     let surplus = (live.len() + 1).saturating_sub(keep_max);

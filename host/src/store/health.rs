@@ -54,17 +54,14 @@ pub fn change<T>(
 /// The connections of a connector that have failed runs behind them since their last good one.
 pub fn failing(read: &dyn Read, connector: ConnectorId) -> Result<Vec<ConnectionId>, Error> {
     let prefix = Key::new().u32(connector.0);
-    let (mut found, mut failed) = (Vec::new(), None);
+    let mut found = Vec::new();
     scan_prefix(read, HEALTH, &prefix, &mut |key, row| {
         let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u32().filter(|id| *id != 0);
-        match rows::from_binary::<Health>(HEALTH, row) {
-            Ok(health) if health.consecutive_failures == 0 => {}
-            Ok(_) => found.extend(id.map(ConnectionId)),
-            Err(error) => failed = Some(error),
-        }
-        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let health: Health = rows::from_binary(HEALTH, row)?;
+        found.extend(id.filter(|_| health.consecutive_failures > 0).map(ConnectionId));
+        Ok(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 fn probe_key(at: i64, connector: ConnectorId) -> Key {
@@ -79,7 +76,7 @@ pub fn due(read: &dyn Read, now: i64) -> Result<Vec<ConnectorId>, Error> {
     read.scan_rows(PROBES, bounds, false, &mut |key, _| {
         let mut parts = Parts(key);
         found.extend(parts.u64().and_then(|_| parts.u32()).map(ConnectorId));
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
 }
@@ -94,7 +91,7 @@ pub fn next_due(read: &dyn Read, now: i64) -> Result<Option<i64>, Error> {
         false,
         &mut |key, _| {
             next = Parts(key).u64().and_then(|at| i64::try_from(at).ok());
-            ControlFlow::Break(())
+            Ok(ControlFlow::Break(()))
         },
     )?;
     Ok(next)
@@ -107,7 +104,7 @@ pub fn append(txn: &Txn, whose: Whose, line: &Line) -> Result<(), Error> {
     let mut keys = Vec::new();
     scan_prefix(txn, HEALTH_LOG, &whose.key(), &mut |key, _| {
         keys.push(key.to_vec());
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     let over = keys.len().saturating_sub(LINES_MAX);
     keys.iter().take(over).try_for_each(|key| txn.delete(HEALTH_LOG, key))
@@ -119,14 +116,10 @@ pub fn lines(read: &dyn Read, whose: Whose, limit: usize) -> Result<Vec<Line>, E
     let end = prefix.prefix_end();
     let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     let table: Table = HEALTH_LOG;
-    let (mut found, mut failed) = (Vec::new(), None);
+    let mut found = Vec::new();
     read.scan_rows(table, (Bound::Included(prefix.bytes()), upper), true, &mut |_, row| {
-        match rows::from_json(table, row) {
-            Ok(line) => found.push(line),
-            Err(error) => failed = Some(error),
-        }
-        let full = failed.is_some() || found.len() >= limit;
-        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        found.push(rows::from_json(table, row)?);
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }

@@ -59,18 +59,14 @@ pub fn scan_newest(
     read: &dyn Read,
     org: OrgNo,
     before: Option<HookId>,
-    visit: &mut dyn FnMut(HookId) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(HookId) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let prefix = Key::org(org);
     let upper = prefix.clone().u64(before.map_or(u64::MAX, |before| before.0));
     let bounds = (Bound::Included(prefix.bytes()), Bound::Excluded(upper.bytes()));
-    read.scan_rows(HOOKS_BY_ORGANIZATION, bounds, true, &mut |key, _| match Parts(
-        key.get(prefix.len()..).unwrap_or_default(),
-    )
-    .u64()
-    {
-        Some(id) => visit(HookId(id)),
-        None => ControlFlow::Break(()),
+    read.scan_rows(HOOKS_BY_ORGANIZATION, bounds, true, &mut |key, _| {
+        let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u64();
+        id.map(HookId).map_or(Ok(ControlFlow::Break(())), &mut *visit)
     })
 }
 
@@ -106,7 +102,7 @@ pub struct AllDue {
 
 /// Deliveries that are to be processed again by `now`, in their order, at most `limit`.
 pub fn all_due(read: &dyn Read, now: i64, limit: usize) -> Result<AllDue, Error> {
-    let (mut due, mut failed) = (AllDue::default(), None);
+    let mut due = AllDue::default();
     let everything = (Bound::Unbounded, Bound::Unbounded);
     read.scan_rows(HOOKS_DUE, everything, false, &mut |key, row| {
         let at = rows::body(HOOKS_DUE, row).ok().and_then(|row| Parts(row).u64());
@@ -114,17 +110,12 @@ pub fn all_due(read: &dyn Read, now: i64, limit: usize) -> Result<AllDue, Error>
         if at > now {
             due.next = Some(due.next.map_or(at, |next| next.min(at)));
         } else if due.now.len() < limit {
-            match decode_due(row) {
-                Ok(one) => due.now.push((HookId(Parts(key).u64().unwrap_or_default()), one)),
-                Err(error) => {
-                    failed = Some(error);
-                    return ControlFlow::Break(());
-                }
-            }
+            let id = HookId(Parts(key).u64().unwrap_or_default());
+            due.now.push((id, decode_due(row)?));
         }
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(due), Err)
+    Ok(due)
 }
 
 /// Forgets what deliveries before `oldest` came to, which are deleted themselves. At most `limit`; answers how many.
@@ -133,7 +124,7 @@ pub fn delete_before(txn: &Txn, oldest: HookId, limit: usize) -> Result<usize, E
     let bounds = (Bound::Unbounded, Bound::Excluded(upper.bytes()));
     txn.scan_rows(HOOK_OUTCOMES, bounds, false, &mut |key, _| {
         gone.extend(Parts(key).u64().map(HookId));
-        if gone.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Ok(if gone.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     for id in &gone {
         for org in outcome(txn, *id)?.into_iter().flat_map(|outcome| outcome.orgs) {
@@ -180,11 +171,11 @@ pub fn forget_events(txn: &Txn, now: i64, count_max: u64, limit: usize) -> Resul
     txn.scan_rows(HOOK_EVENTS_BY_TIME, everything, false, &mut |key, _| {
         let has_run_out = Parts(key).u64().is_some_and(|until| until <= now);
         if gone.len() >= limit || (!has_run_out && surplus == 0) {
-            return ControlFlow::Break(());
+            return Ok(ControlFlow::Break(()));
         }
         surplus = surplus.saturating_sub(1);
         gone.push(key.to_vec());
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     for key in &gone {
         txn.delete(HOOK_EVENTS_BY_TIME, key)?;

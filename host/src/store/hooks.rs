@@ -107,7 +107,7 @@ fn end(read: &dyn Read, newest: bool) -> Result<Option<(HookId, u64)>, Error> {
     read.scan_rows(HOOKS, (Bound::Unbounded, Bound::Unbounded), newest, &mut |key, row| {
         let sum = rows::body(HOOKS, row).ok().and_then(|row| Parts(row).u64());
         found = Parts(key).u64().zip(sum);
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     Ok(found.map(|(id, sum)| (HookId(id), sum)))
 }
@@ -151,18 +151,10 @@ pub fn scan(
     after: HookId,
     visit: &mut dyn FnMut(StoredHook) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let (mut failed, after) = (None, Key::new().u64(after.0));
-    scan_after(read, HOOKS, &Key::new(), Some(after.bytes()), &mut |key, row| match decode(
-        HookId(Parts(key).u64().unwrap_or_default()),
-        row,
-    ) {
-        Ok(found) => visit(found),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+    let after = Key::new().u64(after.0);
+    scan_after(read, HOOKS, &Key::new(), Some(after.bytes()), &mut |key, row| {
+        decode(HookId(Parts(key).u64().unwrap_or_default()), row).map(&mut *visit)
+    })
 }
 
 /// Visits the numbers of deliveries before `before`, newest first: all, or those of a connector.
@@ -170,7 +162,7 @@ pub fn scan_newest(
     read: &dyn Read,
     connector: Option<ConnectorId>,
     before: Option<HookId>,
-    visit: &mut dyn FnMut(HookId) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(HookId) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let before = before.unwrap_or(HookId(u64::MAX));
     if let Some(connector) = connector {
@@ -180,7 +172,7 @@ pub fn scan_newest(
     let bounds = (Bound::Unbounded, Bound::Excluded(upper.bytes()));
     read.scan_rows(HOOKS, bounds, true, &mut |key, _| match Parts(key).u64() {
         Some(id) => visit(HookId(id)),
-        None => ControlFlow::Break(()),
+        None => Ok(ControlFlow::Break(())),
     })
 }
 
@@ -219,35 +211,28 @@ pub async fn prune(store: &Store, keep: Keep, limit: usize) -> Result<Vec<HookId
 fn surplus(txn: &Txn, keep: Keep, limit: usize) -> Result<Vec<(HookId, ConnectorId)>, Error> {
     let Some((newest, total)) = end(txn, true)? else { return Ok(Vec::new()) };
     let mut left = txn.count(HOOKS)?;
-    let (mut found, mut failed) = (Vec::new(), None);
+    let mut found = Vec::new();
     let everything = (Bound::Unbounded, Bound::Unbounded);
     txn.scan_rows(HOOKS, everything, false, &mut |key, row| {
         let id = HookId(Parts(key).u64().unwrap_or_default());
         if id >= newest || id > keep.processed || found.len() >= limit {
-            return ControlFlow::Break(());
+            return Ok(ControlFlow::Break(()));
         }
         let sum = rows::body(HOOKS, row).ok().and_then(|row| Parts(row).u64()).unwrap_or(total);
-        match decode(id, row) {
-            Ok(stored) => {
-                // Including itself: what is there from this row on.
-                let bytes = total.saturating_sub(sum).saturating_add(stored.body.len() as u64);
-                let stays = stored.hook.received_at >= keep.since
-                    && left <= keep.count_max
-                    && bytes <= keep.bytes_max;
-                if stays {
-                    return ControlFlow::Break(());
-                }
-                left -= 1;
-                found.push((id, stored.hook.connector));
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
+        let stored = decode(id, row)?;
+        // Including itself: what is there from this row on.
+        let bytes = total.saturating_sub(sum).saturating_add(stored.body.len() as u64);
+        let stays = stored.hook.received_at >= keep.since
+            && left <= keep.count_max
+            && bytes <= keep.bytes_max;
+        if stays {
+            return Ok(ControlFlow::Break(()));
         }
+        left -= 1;
+        found.push((id, stored.hook.connector));
+        Ok(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 /// The number of the oldest key under which a body is sealed; none where there is no body.

@@ -78,11 +78,11 @@ pub fn prune(txn: &Txn, before: i64, rows_max: u64) -> Result<(), Error> {
         &mut |key, _| {
             let at = Parts(key).u64().and_then(|at| i64::try_from(at).ok()).unwrap_or_default();
             if (at >= before && surplus == 0) || old.len() == PRUNED_MAX {
-                return ControlFlow::Break(());
+                return Ok(ControlFlow::Break(()));
             }
             surplus = surplus.saturating_sub(1);
             old.push((key.to_vec(), key.get(8..).unwrap_or_default().to_vec()));
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         },
     )?;
     for (by_time, digest) in old {

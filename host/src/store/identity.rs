@@ -108,7 +108,7 @@ pub fn find(
     read.scan_rows(IDENTITY, bounds, false, &mut |key, _| {
         let id = Parts(key.get(VALUE_BYTES..).unwrap_or_default()).u64();
         found.extend(id.map(RecordId));
-        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok(found)
 }
@@ -142,16 +142,14 @@ pub fn ensure_rules(
         }
     }
     let normalizer = Normalizer::new(&have.region);
-    let (mut gathered, mut failed) = (Gathered::new(store.dir()), None);
-    let mut entries = Entries::default();
+    let (mut gathered, mut entries) = (Gathered::new(store.dir()), Entries::default());
     records::scan(txn, store, org, Some(entity), None, &mut |record| {
         entries.all.extend(rule_entries(org, &index_now, &normalizer, &record));
         if entries.is_full() {
-            failed = gathered.add(std::mem::take(&mut entries)).err();
+            gathered.add(std::mem::take(&mut entries))?;
         }
-        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Ok(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(()), Err)?;
     gathered.add(entries)?;
     gathered.put(txn)?;
     let key = Key::org(org).entity(entity);

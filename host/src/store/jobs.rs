@@ -206,7 +206,7 @@ pub fn first_in_line(
     let mut first = None;
     read.scan_rows(JOBS_WAITING, bounds, false, &mut |_, row| {
         first = Parts(row).u64();
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     first.map_or(Ok(None), |id| get(read, JobId(id)))
 }
@@ -228,7 +228,7 @@ fn live(read: &dyn Read, prefix: &Key, runs: impl Fn(&Brief) -> bool) -> Result<
     let mut ids: Vec<JobId> = running.filter(|(_, brief)| runs(brief)).map(|(id, _)| id).collect();
     scan_after(read, JOBS_WAITING, prefix, None, &mut |_, row| {
         ids.extend(Parts(row).u64().map(JobId));
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(ids)
 }
@@ -236,16 +236,12 @@ fn live(read: &dyn Read, prefix: &Key, runs: impl Fn(&Brief) -> bool) -> Result<
 /// All running jobs: as many as the caps allow.
 pub fn running(read: &dyn Read) -> Result<Vec<(JobId, Brief)>, Error> {
     let mut found = Vec::new();
-    let mut failed = None;
     scan_after(read, JOBS_RUNNING, &Key::new(), None, &mut |key, row| {
-        match (Parts(key).u64(), rows::from_binary(JOBS_RUNNING, row)) {
-            (Some(id), Ok(brief)) => found.push((JobId(id), brief)),
-            (None, _) => failed = Some(rows::corrupt(JOBS_RUNNING, &"bad key")),
-            (_, Err(error)) => failed = Some(error),
-        }
-        ControlFlow::Continue(())
+        let id = Parts(key).u64().ok_or_else(|| rows::corrupt(JOBS_RUNNING, &"bad key"))?;
+        found.push((JobId(id), rows::from_binary(JOBS_RUNNING, row)?));
+        Ok(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 /// Visits the jobs that wait to be claimed: connector by connector, in each the best priority first, in that the
@@ -253,27 +249,17 @@ pub fn running(read: &dyn Read) -> Result<Vec<(JobId, Brief)>, Error> {
 pub fn walk_ready(read: &dyn Read, visit: &mut dyn FnMut(Ready) -> Step) -> Result<(), Error> {
     let mut from = Some(Vec::new());
     while let Some(begin) = from.take() {
-        let mut failed = None;
         let bounds = (Bound::Included(begin.as_slice()), Bound::Unbounded);
         read.scan_rows(JOBS_READY, bounds, false, &mut |key, row| {
-            let ready = match ready(key, row) {
-                Ok(ready) => ready,
-                Err(error) => {
-                    failed = Some(error);
-                    return ControlFlow::Break(());
-                }
-            };
+            let ready = ready(key, row)?;
             let (connector, priority) = (ready.brief.connector(), ready.priority);
             from = match visit(ready) {
-                Step::Next => return ControlFlow::Continue(()),
+                Step::Next => return Ok(ControlFlow::Continue(())),
                 Step::SkipLane => lane(connector, priority).prefix_end(),
                 Step::SkipConnector => Key::new().u32(connector.0).prefix_end(),
             };
-            ControlFlow::Break(())
+            Ok(ControlFlow::Break(()))
         })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
     }
     Ok(())
 }
@@ -309,7 +295,7 @@ pub fn next_due(read: &dyn Read, now: i64) -> Result<Option<i64>, Error> {
             let due = Parts(key.get(8..).unwrap_or_default()).u64();
             let due = due.and_then(|due| i64::try_from(due).ok());
             next = [next, due].into_iter().flatten().min();
-            ControlFlow::Break(())
+            Ok(ControlFlow::Break(()))
         })?;
     }
     Ok(next)
@@ -336,19 +322,11 @@ pub fn scan_of_organization(
     let prefix = Key::org(org);
     let after = after.map(|id| prefix.clone().u64(id.0));
     let after = after.as_ref().map(Key::bytes);
-    let mut failed = None;
     scan_after(read, JOBS_DEAD_BY_ORGANIZATION, &prefix, after, &mut |key, _| {
         let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u64().map(JobId);
-        match get(read, id.unwrap_or_default()) {
-            Ok(Some(job)) => visit(job),
-            Ok(None) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        let job = get(read, id.unwrap_or_default())?;
+        Ok(job.map_or(ControlFlow::Continue(()), &mut *visit))
+    })
 }
 
 /// Whether an organization has `count` live jobs or more.
@@ -363,10 +341,10 @@ pub fn dead(read: &dyn Read, before: i64, limit: usize) -> Result<Vec<JobId>, Er
     let bounds = (Bound::Unbounded, Bound::Excluded(upper.bytes()));
     read.scan_rows(JOBS_DEAD, bounds, false, &mut |key, _| {
         if found.len() >= limit {
-            return ControlFlow::Break(());
+            return Ok(ControlFlow::Break(()));
         }
         found.extend(Parts(key.get(8..).unwrap_or_default()).u64().map(JobId));
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
 }
@@ -376,25 +354,19 @@ pub fn oldest_dead(read: &dyn Read) -> Result<Option<i64>, Error> {
     let mut oldest = None;
     scan_after(read, JOBS_DEAD, &Key::new(), None, &mut |key, _| {
         oldest = Parts(key).u64().and_then(|at| i64::try_from(at).ok());
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     Ok(oldest)
 }
 
 /// All jobs, also those that failed for good: for who looks at everything. The queue itself walks its indexes.
 pub fn all(read: &dyn Read) -> Result<Vec<Job>, Error> {
-    let (mut found, mut failed) = (Vec::new(), None);
-    scan_after(read, JOBS, &Key::new(), None, &mut |_, row| match rows::from_binary(JOBS, row) {
-        Ok(job) => {
-            found.push(job);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
+    let mut found = Vec::new();
+    scan_after(read, JOBS, &Key::new(), None, &mut |_, row| {
+        found.push(rows::from_binary(JOBS, row)?);
+        Ok(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 /// Where the indexes do not hold what the rows say, in words.
@@ -417,7 +389,7 @@ pub(super) fn faults(read: &dyn Read, jobs: &[Job]) -> Result<Vec<String>, Error
             if wanted.remove(&place).as_deref() != Some(row) {
                 wrong.push(format!("{} has an entry {key:?} of no job", table.name()));
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
     }
     let missing = wanted.into_keys();

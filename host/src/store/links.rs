@@ -179,7 +179,7 @@ pub fn heads_sorted(
     };
     // A page that is spread over a large table is cheaper to look up id by id.
     let walk_max = external_ids.len() * 8;
-    let (mut at, mut walked, mut failed) = (0, 0, None);
+    let (mut at, mut walked) = (0, 0);
     let (lower, upper) = (key(org, connection, entity, first), key(org, connection, entity, last));
     let skip = prefix(org, connection, entity).len();
     let bounds = (Bound::Included(lower.bytes()), Bound::Included(upper.bytes()));
@@ -190,23 +190,16 @@ pub fn heads_sorted(
             at += 1;
         }
         if wanted(at) == Some(stored) {
-            match head(row) {
-                Ok(head) => {
-                    while wanted(at) == Some(stored) {
-                        found.get_mut(at).into_iter().for_each(|slot| *slot = Some(head));
-                        at += 1;
-                    }
-                }
-                Err(error) => failed = Some(error),
+            let head = head(row)?;
+            while wanted(at) == Some(stored) {
+                found.get_mut(at).into_iter().for_each(|slot| *slot = Some(head));
+                at += 1;
             }
         }
         walked += 1;
-        let done = failed.is_some() || walked >= walk_max || at >= external_ids.len();
-        if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let done = walked >= walk_max || at >= external_ids.len();
+        Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
     if walked >= walk_max {
         for (id, slot) in external_ids.iter().zip(&mut found).skip(at) {
             *slot = get(read, org, connection, entity, id)?.map(|link| link.head());
@@ -224,18 +217,11 @@ pub fn scan(
     visit: &mut dyn FnMut(&str, Head) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let prefix = prefix(org, connection, entity);
-    let mut failed = None;
     super::file::scan_prefix(read, LINKS, &prefix, &mut |key, row| {
+        let head = head(row)?;
         let id = Parts(key.get(prefix.len()..).unwrap_or_default()).text();
-        match (id, head(row)) {
-            (Some(id), Ok(head)) => visit(id, head),
-            (_, result) => {
-                failed = Some(result.err().unwrap_or_else(|| rows::corrupt(LINKS, &"bad key")));
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        Ok(visit(id.ok_or_else(|| rows::corrupt(LINKS, &"bad key"))?, head))
+    })
 }
 
 /// A link's row begins with its head; the rest is not looked at.

@@ -135,11 +135,11 @@ pub(super) fn ensure(txn: &Txn) -> Result<(), Error> {
         return Ok(());
     }
     let everything = Key::new();
-    for connector in page::<Connector>(txn, CONNECTORS, &everything, None, usize::MAX)? {
+    for connector in rows::collect_json::<Connector>(txn, CONNECTORS, &everything)? {
         index_connector(txn, None, &connector)?;
     }
     txn.delete_prefix(CONNECTIONS_BY_CONNECTOR, &everything)?;
-    for connection in page::<Connection>(txn, CONNECTIONS, &everything, None, usize::MAX)? {
+    for connection in rows::collect_json::<Connection>(txn, CONNECTIONS, &everything)? {
         index_connection(txn, None, &connection)?;
     }
     meta::put_directory_indexed(txn)
@@ -163,17 +163,15 @@ fn walk(
         Some(after) => Bound::Excluded(after.bytes()),
         None => Bound::Included(prefix.bytes()),
     };
-    let (mut left, mut failed) = (limit, None);
+    let mut left = limit;
     if left == 0 {
         return Ok(());
     }
     read.scan_rows(table, (lower, upper), false, &mut |key, row| {
-        failed = visit(key, row).err();
+        visit(key, row)?;
         left -= 1;
-        let done = failed.is_some() || left == 0;
-        if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    failed.map_or(Ok(()), Err)
+        Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })
 }
 
 fn page<T: DeserializeOwned>(

@@ -27,24 +27,13 @@ struct Known {
 impl Names {
     pub(crate) fn load(read: &Snapshot, table: Table) -> Result<Names, Error> {
         let mut known = Known::default();
-        let mut failed = None;
-        scan_prefix(read, table, &Key::new(), &mut |key, value| match (
-            Parts(key).u32(),
-            rows::from_binary::<Vec<String>>(table, value),
-        ) {
-            (Some(number), Ok(names)) => {
-                known.insert(number, shape(&names));
-                ControlFlow::Continue(())
-            }
-            (_, result) => {
-                failed = Some(result.err().unwrap_or_else(|| rows::corrupt(table, &"bad key")));
-                ControlFlow::Break(())
-            }
+        scan_prefix(read, table, &Key::new(), &mut |key, value| {
+            let names: Vec<String> = rows::from_binary(table, value)?;
+            let number = Parts(key).u32().ok_or_else(|| rows::corrupt(table, &"bad key"))?;
+            known.insert(number, shape(&names));
+            Ok(ControlFlow::Continue(()))
         })?;
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(Names { table, known: RwLock::new(known) }),
-        }
+        Ok(Names { table, known: RwLock::new(known) })
     }
 
     /// The list behind a number.

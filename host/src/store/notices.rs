@@ -57,19 +57,15 @@ pub fn take_raised(txn: &Txn, limit: usize) -> Result<Vec<Raised>, Error> {
 }
 
 fn scan(read: &dyn Read, table: Table, limit: usize) -> Result<Vec<(Vec<u8>, Raised)>, Error> {
-    let (mut found, mut failed) = (Vec::new(), None);
+    let mut found = Vec::new();
     if limit == 0 {
         return Ok(found);
     }
     scan_prefix(read, table, &Key::new(), &mut |key, row| {
-        match rows::from_json(table, row) {
-            Ok(row) => found.push((key.to_vec(), row)),
-            Err(error) => failed = Some(error),
-        }
-        let full = failed.is_some() || found.len() >= limit;
-        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        found.push((key.to_vec(), rows::from_json(table, row)?));
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 fn number_of(key: &[u8]) -> u64 {

@@ -132,14 +132,14 @@ pub fn get(
     decode(store, id, &row).map(Some)
 }
 
-/// Records of one entity or of all, in the order of their ids, behind `after`, until `visit` breaks.
+/// Records of one entity or of all, in the order of their ids, behind `after`, until `visit` breaks or fails.
 pub fn scan(
     read: &dyn Read,
     store: &Store,
     org: OrgNo,
     entity: Option<EntityNo>,
     after: Option<RecordId>,
-    visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(Record) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let bound = |other: u64, sequence: u64| {
         Key::org(org).u64(entity.map_or(other, |entity| RecordId::new(entity, sequence).0))
@@ -150,19 +150,11 @@ pub fn scan(
         Some(key) => Bound::Excluded(key.bytes()),
         None => Bound::Included(first.bytes()),
     };
-    let mut failed = None;
     read.scan_rows(RECORDS, (lower, Bound::Included(last.bytes())), false, &mut |key, row| {
         let mut parts = Parts(key);
         let id = parts.u32().and_then(|_| parts.u64()).map(RecordId).unwrap_or_default();
-        match decode(store, id, row) {
-            Ok(record) => visit(record),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        visit(decode(store, id, row)?)
+    })
 }
 
 fn decode(store: &Store, id: RecordId, row: &[u8]) -> Result<Record, Error> {
@@ -354,17 +346,7 @@ pub fn apply(
 
 /// The timeline of a record, oldest first. Its creation by a run is in the record itself.
 pub fn history(read: &dyn Read, org: OrgNo, id: RecordId) -> Result<Vec<HistoryEntry>, Error> {
-    let mut entries = Vec::new();
-    let mut failed = None;
-    let prefix = Key::org(org).u64(id.0);
-    super::file::scan_prefix(read, HISTORY, &prefix, &mut |_, row| {
-        match rows::from_json(HISTORY, row) {
-            Ok(entry) => entries.push(entry),
-            Err(error) => failed = Some(error),
-        }
-        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    failed.map_or(Ok(entries), Err)
+    rows::collect_json(read, HISTORY, &Key::org(org).u64(id.0))
 }
 
 /// Visits a record's timeline from the newest entry to the oldest, below a version where there is one.
@@ -378,15 +360,9 @@ pub fn scan_history(
     let prefix = Key::org(org).u64(id.0);
     let upper = prefix.clone().u64(before.unwrap_or(u64::MAX));
     let bounds = (Bound::Included(prefix.bytes()), Bound::Excluded(upper.bytes()));
-    let mut failed = None;
-    read.scan_rows(HISTORY, bounds, true, &mut |_, row| match rows::from_json(HISTORY, row) {
-        Ok(entry) => visit(entry),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+    read.scan_rows(HISTORY, bounds, true, &mut |_, row| {
+        rows::from_json(HISTORY, row).map(&mut *visit)
+    })
 }
 
 /// One entry of the timeline by the version that it made.

@@ -151,7 +151,7 @@ fn oldest(read: &dyn Read, class: Class, before: i64) -> Result<Option<Aged>, Er
         let at = Parts(key.get(4..).unwrap_or_default()).u64().unwrap_or_default();
         let at = i64::try_from(at).unwrap_or(i64::MAX);
         found = Some(Aged { key: key.to_vec(), at, value: value.to_vec() });
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     Ok(found)
 }
@@ -200,21 +200,14 @@ pub(super) fn pruned_to(read: &dyn Read, class: Class) -> Result<Option<i64>, Er
 
 /// The (organization, record, version) of all timeline entries that will go.
 pub(super) fn timelines(read: &dyn Read) -> Result<BTreeSet<(u32, u64, u64)>, Error> {
-    let (mut found, mut failed) = (BTreeSet::new(), None);
+    let mut found = BTreeSet::new();
     super::file::scan_prefix(read, AGING, &Class::History.prefix(), &mut |key, value| {
         let org = Parts(key.get(12..).unwrap_or_default()).u32().unwrap_or_default();
-        match rows::from_binary::<Vec<(u64, u64)>>(AGING, value) {
-            Ok(entries) => {
-                found.extend(entries.into_iter().map(|(record, version)| (org, record, version)));
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
+        let entries: Vec<(u64, u64)> = rows::from_binary(AGING, value)?;
+        found.extend(entries.into_iter().map(|(record, version)| (org, record, version)));
+        Ok(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 /// Answers how many rows went, and whether all of it did.
@@ -342,7 +335,7 @@ pub(super) fn count(read: &dyn Read) -> Result<usize, Error> {
     let mut count = 0;
     super::file::scan_prefix(read, AGING, &Key::new(), &mut |_, _| {
         count += 1;
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(count)
 }

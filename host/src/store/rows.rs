@@ -1,10 +1,13 @@
 //! Values of rows: a format byte, then postcard (many and hot) or JSON (few and growing).
 
 use super::Error;
+use super::file::{Read, scan_prefix};
+use super::keys::Key;
 use super::tables::Table;
 use redb::TableHandle;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ops::ControlFlow;
 
 /// The format that this program writes. A reader of a later format knows the earlier ones.
 const FORMAT: u8 = 1;
@@ -105,6 +108,20 @@ pub(crate) fn from_binary<'a, T: serde::Deserialize<'a>>(
 
 pub(crate) fn from_json<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body(table, bytes)?).map_err(|error| corrupt(table, &error))
+}
+
+/// The values of all rows whose key starts with `prefix`, in key order.
+pub(crate) fn collect_json<T: DeserializeOwned>(
+    read: &dyn Read,
+    table: Table,
+    prefix: &Key,
+) -> Result<Vec<T>, Error> {
+    let mut found = Vec::new();
+    scan_prefix(read, table, prefix, &mut |_, row| {
+        found.push(from_json(table, row)?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
 }
 
 pub(crate) fn corrupt(table: Table, reason: &dyn std::fmt::Display) -> Error {

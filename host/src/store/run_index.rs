@@ -102,7 +102,7 @@ pub(super) fn organizations(read: &dyn Read) -> Result<BTreeSet<u32>, Error> {
     let (prefix, mut found) = (Key::new().u32(ORG), BTreeSet::new());
     scan_prefix(read, RUNS_BY, &prefix, &mut |key, _| {
         found.extend(Parts(key.get(prefix.len()..).unwrap_or_default()).u32());
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
 }
@@ -125,13 +125,16 @@ impl Facets {
     }
 }
 
+/// Visits a run's id, and whether it is wanted, until it breaks or fails.
+type Visit<'a> = &'a mut dyn FnMut(RunId, bool) -> Result<ControlFlow<()>, Error>;
+
 /// Visits the ids of the wanted runs below `before`, newest first, each with true. With false it visits where it looked
 /// at lists that did not meet: from that id on upwards there is no further one.
 pub fn scan(
     read: &dyn Read,
     facets: &Facets,
     before: Option<RunId>,
-    visit: &mut dyn FnMut(RunId, bool) -> ControlFlow<()>,
+    visit: Visit<'_>,
 ) -> Result<(), Error> {
     let lists = facets.lists();
     let below = before.map_or(u64::MAX, |run| run.0);
@@ -150,13 +153,13 @@ fn all_below(
     table: super::tables::Table,
     list: &Key,
     below: u64,
-    visit: &mut dyn FnMut(RunId, bool) -> ControlFlow<()>,
+    visit: Visit<'_>,
 ) -> Result<(), Error> {
     let upper = list.clone().u64(below);
     let bounds = (Bound::Included(list.bytes()), Bound::Excluded(upper.bytes()));
     read.scan_rows(table, bounds, true, &mut |key, _| match run_of(list, key) {
         Some(run) => visit(RunId(run), true),
-        None => ControlFlow::Continue(()),
+        None => Ok(ControlFlow::Continue(())),
     })
 }
 
@@ -165,7 +168,7 @@ fn meet(
     read: &dyn Read,
     lists: &[Vec<Key>],
     mut below: u64,
-    visit: &mut dyn FnMut(RunId, bool) -> ControlFlow<()>,
+    visit: Visit<'_>,
 ) -> Result<(), Error> {
     loop {
         let (mut met, mut agreed) = (None::<u64>, 0);
@@ -175,7 +178,7 @@ fn meet(
             if met == Some(next) {
                 agreed += 1;
             } else {
-                if met.is_some() && visit(RunId(next.saturating_add(1)), false).is_break() {
+                if met.is_some() && visit(RunId(next.saturating_add(1)), false)?.is_break() {
                     return Ok(());
                 }
                 (met, agreed) = (Some(next), 1);
@@ -185,7 +188,7 @@ fn meet(
             }
         }
         let Some(met) = met else { return Ok(()) };
-        if visit(RunId(met), true).is_break() {
+        if visit(RunId(met), true)?.is_break() {
             return Ok(());
         }
         below = met;
@@ -201,7 +204,7 @@ fn next_below(read: &dyn Read, any: &[Key], limit: u64) -> Result<Option<u64>, E
         let mut found = None;
         read.scan_rows(RUNS_BY, bounds, true, &mut |key, _| {
             found = run_of(list, key);
-            ControlFlow::Break(())
+            Ok(ControlFlow::Break(()))
         })?;
         newest = newest.max(found);
     }

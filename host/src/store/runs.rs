@@ -121,19 +121,10 @@ pub fn scan_newest(
     before: Option<RunId>,
     visit: &mut dyn FnMut(RunId, Option<Run>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let mut failed = None;
-    run_index::scan(read, facets, before, &mut |id, wanted| match if wanted {
-        get(read, id)
-    } else {
-        Ok(None)
-    } {
-        Ok(run) => visit(id, run),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+    run_index::scan(read, facets, before, &mut |id, wanted| {
+        let run = if wanted { get(read, id)? } else { None };
+        Ok(visit(id, run))
+    })
 }
 
 /// A list that belongs to a run: rows in order under (run, number).
@@ -147,17 +138,13 @@ fn list<T: DeserializeOwned>(
     let (prefix, lower) = (Key::new().u64(run.0), Key::new().u64(run.0).u32(from));
     let end = prefix.prefix_end();
     let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let (mut found, mut failed) = (Vec::new(), None);
+    let mut found = Vec::new();
     read.scan_rows(table, (Bound::Included(lower.bytes()), upper), false, &mut |key, row| {
         let number = Parts(key.get(8..).unwrap_or_default()).u32().unwrap_or_default();
-        match rows::from_json(table, row) {
-            Ok(value) => found.push((number, value)),
-            Err(error) => failed = Some(error),
-        }
-        let full = failed.is_some() || found.len() >= limit;
-        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        found.push((number, rows::from_json(table, row)?));
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 fn add<T: Serialize>(
@@ -213,19 +200,11 @@ pub fn scan_outcomes(
     let (prefix, lower) = (Key::new().u64(run.0), Key::new().u64(run.0).u32(from));
     let end = prefix.prefix_end();
     let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let mut failed = None;
     let bounds = (Bound::Included(lower.bytes()), upper);
     read.scan_rows(RUN_RECORDS, bounds, false, &mut |key, row| {
         let page = Parts(key.get(8..).unwrap_or_default()).u32().unwrap_or_default();
-        match rows::from_binary(RUN_RECORDS, row) {
-            Ok(chunk) => visit(page, chunk),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+        Ok(visit(page, rows::from_binary(RUN_RECORDS, row)?))
+    })
 }
 
 /// Appends to the run's request list, behind what earlier attempts left; the value is the row's JSON.
@@ -243,7 +222,7 @@ fn append(txn: &Txn, table: Table, run: RunId, lines: &[serde_json::Value]) -> R
     txn.scan_rows(table, (Bound::Included(prefix.bytes()), upper), true, &mut |key, _| {
         let last = Parts(key.get(8..).unwrap_or_default()).u32();
         from = last.map_or(0, |last| last.saturating_add(1));
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     lines.iter().zip(from..).try_for_each(|(line, at)| add(txn, table, run, at, line))
 }
@@ -289,7 +268,7 @@ pub fn has_plan(read: &dyn Read, run: RunId) -> Result<bool, Error> {
     let mut found = false;
     scan_prefix(read, PLANS, &Key::new().u64(run.0), &mut |_, _| {
         found = true;
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     Ok(found)
 }

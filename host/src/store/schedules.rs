@@ -50,30 +50,17 @@ pub fn count(txn: &Txn) -> Result<u64, Error> {
 pub fn scan(
     read: &dyn Read,
     after: Option<ScheduleId>,
-    visit: &mut dyn FnMut(Schedule) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(Schedule) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let after = after.map(|id| Key::new().u32(id.0));
     let after = after.as_ref().map(Key::bytes);
-    let mut failed = None;
-    scan_after(read, SCHEDULES, &Key::new(), after, &mut |_, row| match rows::from_json(
-        SCHEDULES, row,
-    ) {
-        Ok(schedule) => visit(schedule),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+    scan_after(read, SCHEDULES, &Key::new(), after, &mut |_, row| {
+        visit(rows::from_json(SCHEDULES, row)?)
+    })
 }
 
 pub fn all(read: &dyn Read) -> Result<Vec<Schedule>, Error> {
-    let mut found = Vec::new();
-    scan(read, None, &mut |schedule| {
-        found.push(schedule);
-        ControlFlow::Continue(())
-    })?;
-    Ok(found)
+    rows::collect_json(read, SCHEDULES, &Key::new())
 }
 
 pub fn of_connector(read: &dyn Read, connector: ConnectorId) -> Result<Vec<Schedule>, Error> {
@@ -82,7 +69,7 @@ pub fn of_connector(read: &dyn Read, connector: ConnectorId) -> Result<Vec<Sched
     scan_prefix(read, SCHEDULES_BY_CONNECTOR, &prefix, &mut |key, _| {
         let id = Parts(key.get(prefix.len()..).unwrap_or_default()).u32();
         ids.extend(id.map(ScheduleId));
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     let found = ids.into_iter().map(|id| get(read, id)).collect::<Result<Vec<_>, _>>()?;
     Ok(found.into_iter().flatten().collect())
@@ -125,7 +112,8 @@ pub fn append_fire(
     let bounds = (Bound::Included(prefix.bytes()), Bound::Excluded(end.bytes()));
     txn.scan_rows(SCHEDULE_FIRES, bounds, false, &mut |key, _| {
         old.push(key.to_vec());
-        if old.len() < PRUNED_AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let full = old.len() >= PRUNED_AT_ONCE;
+        Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     old.iter().try_for_each(|key| txn.delete(SCHEDULE_FIRES, key))?;
     Ok(fire.number)
@@ -153,16 +141,7 @@ pub fn scan_fires(
     let prefix = Key::new().u32(schedule.0);
     let end = prefix.clone().u64(before.unwrap_or(u64::MAX));
     let bounds = (Bound::Included(prefix.bytes()), Bound::Excluded(end.bytes()));
-    let mut failed = None;
-    read.scan_rows(SCHEDULE_FIRES, bounds, true, &mut |_, row| match rows::from_json(
-        SCHEDULE_FIRES,
-        row,
-    ) {
-        Ok(fire) => visit(fire),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+    read.scan_rows(SCHEDULE_FIRES, bounds, true, &mut |_, row| {
+        rows::from_json(SCHEDULE_FIRES, row).map(&mut *visit)
+    })
 }

@@ -99,10 +99,10 @@ fn others(read: &dyn Read, current: [u8; 8], limit: usize) -> Result<Vec<Vec<u8>
     for bounds in std::iter::once(below).chain(above) {
         read.scan_rows(SECRETS_BY_KEY, bounds, false, &mut |key, _| {
             if found.len() >= limit {
-                return ControlFlow::Break(());
+                return Ok(ControlFlow::Break(()));
             }
             found.extend(key.get(current.len()..).map(<[u8]>::to_vec));
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
     }
     Ok(found)

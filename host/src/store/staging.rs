@@ -81,7 +81,7 @@ pub fn page(store: &Store, run: RunId, page: u32) -> Result<Option<Vec<u8>>, Err
     let prefix = Key::new().u64(run.0).u32(page);
     scan_prefix(&store.staging_file().read()?, STAGED_PAGES, &prefix, &mut |_, part| {
         found.get_or_insert_default().extend_from_slice(part);
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
 }
@@ -114,7 +114,7 @@ pub fn holders(store: &Store) -> Result<Vec<Holder>, Error> {
     scan_prefix(&read, STAGED_HOLDERS, &Key::new(), &mut |key, row| {
         let holder = Parts(key).u64().zip(Parts(row).u64());
         found.extend(holder.map(|(run, fence)| Holder { run: RunId(run), fence }));
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
 }

@@ -62,15 +62,9 @@ impl Audit<'_> {
 }
 
 fn each(read: &dyn Read, table: Table, visit: &mut Visit<'_>) -> Result<(), Error> {
-    let mut failed = None;
-    file::scan_prefix(read, table, &Key::new(), &mut |key, row| match visit(key, row) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+    file::scan_prefix(read, table, &Key::new(), &mut |key, row| {
+        visit(key, row).map(ControlFlow::Continue)
+    })
 }
 
 /// A key that begins with an organization's number and goes on with a number of 8 bytes.

@@ -43,12 +43,7 @@ impl Audit<'_> {
         let mut counted: BTreeMap<(u32, u32, u16), Counts> = BTreeMap::new();
         let (mut timelines, mut names) = (BTreeSet::new(), BTreeSet::new());
         for org in orgs {
-            let mut all = Vec::new();
             records::scan(self.read, self.store, OrgNo(org), None, None, &mut |record| {
-                all.push(record);
-                ControlFlow::Continue(())
-            })?;
-            for record in all {
                 self.record(org, &record, effects)?;
                 timelines.insert((org, record.id.0));
                 names.extend(identity::record_entries(self.read, OrgNo(org), &record)?);
@@ -67,7 +62,8 @@ impl Audit<'_> {
                         self.wrong(format!("{} says that it is linked as {key:?}", record.id));
                     }
                 }
-            }
+                Ok(ControlFlow::Continue(()))
+            })?;
         }
         for (key, record) in links {
             let id = RecordId(record);

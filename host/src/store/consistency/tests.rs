@@ -78,7 +78,7 @@ fn first_key(txn: &Txn, table: Table) -> Vec<u8> {
     let mut first = None;
     crate::store::file::scan_prefix(txn, table, &Key::new(), &mut |key, _| {
         first = Some(key.to_vec());
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })
     .unwrap();
     first.unwrap()

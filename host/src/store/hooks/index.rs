@@ -38,37 +38,33 @@ pub(super) fn scan_newest(
     read: &dyn Read,
     connector: ConnectorId,
     before: HookId,
-    visit: &mut dyn FnMut(HookId) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(HookId) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let (lower, upper) = (key(connector, HookId(0)), key(connector, before));
     let bounds = (Bound::Included(lower.bytes()), Bound::Excluded(upper.bytes()));
-    let mut failed = None;
-    read.scan_rows(HOOKS_BY_CONNECTOR, bounds, true, &mut |key, row| match decode(key, row) {
-        Ok((_, ids)) => ids.into_iter().rev().filter(|id| *id < before).try_for_each(&mut *visit),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
+    read.scan_rows(HOOKS_BY_CONNECTOR, bounds, true, &mut |key, row| {
+        let (_, ids) = decode(key, row)?;
+        for id in ids.into_iter().rev().filter(|id| *id < before) {
+            if visit(id)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-    })?;
-    failed.map_or(Ok(()), Err)
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 /// Deletes a connector's rows of which no delivery is behind `gone`.
 pub(super) fn prune(txn: &Txn, connector: ConnectorId, gone: HookId) -> Result<(), Error> {
     let (lower, upper) = (key(connector, HookId(0)), key(connector, gone));
     let bounds = (Bound::Included(lower.bytes()), Bound::Included(upper.bytes()));
-    let (mut doomed, mut failed) = (Vec::new(), None);
-    txn.scan_rows(HOOKS_BY_CONNECTOR, bounds, false, &mut |key, row| match decode(key, row) {
-        Ok((_, ids)) if ids.last().is_none_or(|last| *last <= gone) => {
-            doomed.push(key.to_vec());
-            ControlFlow::Continue(())
+    let mut doomed = Vec::new();
+    txn.scan_rows(HOOKS_BY_CONNECTOR, bounds, false, &mut |key, row| {
+        let (_, ids) = decode(key, row)?;
+        if ids.last().is_some_and(|last| *last > gone) {
+            return Ok(ControlFlow::Break(()));
         }
-        Ok(_) => ControlFlow::Break(()),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
+        doomed.push(key.to_vec());
+        Ok(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(()), Err)?;
     doomed.iter().try_for_each(|key| txn.delete(HOOKS_BY_CONNECTOR, key))
 }

@@ -157,7 +157,7 @@ fn oldest(txn: &Txn) -> Result<Option<(u64, Vec<u8>, Vec<u8>)>, Error> {
     let everything = (Bound::Unbounded, Bound::Unbounded);
     txn.scan_rows(HOOKS_SEEN_BY_TIME, everything, false, &mut |key, row| {
         found = Some((Parts(key).u64().unwrap_or_default(), key.to_vec(), row.to_vec()));
-        ControlFlow::Break(())
+        Ok(ControlFlow::Break(()))
     })?;
     Ok(found)
 }

@@ -39,7 +39,7 @@ fn remembered(store: &Store) -> usize {
     let everything = (Bound::Unbounded, Bound::Unbounded);
     let counting = &mut |_: &[u8], _: &[u8]| {
         count += 1;
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     };
     view(store).unwrap().scan_rows(HOOKS_SEEN, everything, false, counting).unwrap();
     count
@@ -55,7 +55,7 @@ fn ids(store: &Store, connector: Option<u32>) -> Vec<u64> {
     let mut found = Vec::new();
     scan_newest(&view(store).unwrap(), connector.map(ConnectorId), None, &mut |id| {
         found.push(id.0);
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })
     .unwrap();
     found

@@ -44,7 +44,7 @@ fn found(read: &dyn Read, facets: &Facets, before: Option<RunId>) -> Vec<u64> {
     let mut ids = Vec::new();
     scan(read, facets, before, &mut |id, wanted| {
         ids.extend(wanted.then_some(id.0));
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })
     .unwrap();
     ids
@@ -170,7 +170,7 @@ fn a_run_that_goes_leaves_no_index_behind() {
     let read = store.read().unwrap();
     crate::store::file::scan_prefix(&read, RUNS_BY, &Key::new(), &mut |_, _| {
         left += 1;
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })
     .unwrap();
     assert_eq!(left, 0);
