@@ -10,6 +10,18 @@ const HEX: &str = "c69b778300c6b7aefb383d3ecf5eae15c2f4f34447027fc79858e4415ac6e
 const STRIPE: &str = "c2c306e22b05f8e1441a184ba5cdc6df8e571d5fe85dbb9e7ec7c50b31c2beac";
 const ORIGINAL: &str = "4e4d399fcf9afa2486e68455294eba941a2795e801c4bc287f142219a5341b27";
 const STANDARD_SECRET: &str = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcY";
+/// The keys of RFC 8032, 7.1, test 1.
+const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+const PRIVATE: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+
+/// A secret that fits the scheme, and one that fits too and is another.
+fn secrets_of(scheme: &str) -> (&'static str, &'static str) {
+    match scheme {
+        "standard" => (STANDARD_SECRET, "whsec_AAAA"),
+        "standardEd25519" => (PUBLIC, "whpk_PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="),
+        _ => (SECRET, "another"),
+    }
+}
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -128,7 +140,7 @@ fn what_is_signed_cannot_be_changed() {
 fn what_cannot_be_read_is_refused() {
     use Refusal::{Malformed, Unsigned};
     for scheme in NAMES.iter() {
-        let secret = if *scheme == "standard" { STANDARD_SECRET } else { SECRET };
+        let (secret, _) = secrets_of(scheme);
         bad(scheme, secret, &[], BODY, Unsigned);
         bad(scheme, secret, &[], b"", Unsigned);
         bad(scheme, secret, &[], b"\xff{", Unsigned);
@@ -190,11 +202,9 @@ fn both_secrets_of_a_change_are_valid_and_no_third() {
     assert!(verifier.verify(&nobody, &filler, b"").is_ok());
 }
 
-/// The key of RFC 8032, 7.1, test 1. The signature is another library's.
+/// The signature is another library's.
 #[test]
 fn a_private_key_signs_and_a_public_one_verifies() {
-    const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
-    const PRIVATE: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
     const SIGNATURE: &str = "v1a,bPWQ1Vhm+hS0n672qswgTud9IIfkAUSTozY+J1jDYUSA+fZD2D8kZJV6Lmx8TMa2CLw/WzxT0JifCdnJoOSqBw==";
     const SCHEME: &str = "standardEd25519";
     let told = |signature| {
@@ -271,16 +281,16 @@ fn a_handshake_is_unsigned_and_nothing_else() {
 fn what_is_signed_here_is_believed_here() {
     for scheme in NAMES.iter() {
         let verifier = shipped(scheme).unwrap();
-        let secret = if *scheme == "standard" { STANDARD_SECRET } else { SECRET };
+        let (secret, other) = secrets_of(scheme);
+        let private = if secret == PUBLIC { PRIVATE } else { secret };
         let body: &[u8] = match *scheme {
             "original" => br#"{"connectorId":"c1","event":"deleted","federationOrgId":"x","memberId":"\u00e9\n"}"#,
             _ => BODY,
         };
-        let signed = sign(&verifier, secret, "msg_7", 1_700_000_000_123, body).unwrap();
+        let signed = sign(&verifier, private, "msg_7", 1_700_000_000_123, body).unwrap();
         let pairs: Vec<(&str, &str)> =
             signed.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         good(scheme, secret, &pairs, &signed.body);
-        let other = if *scheme == "standard" { "whsec_AAAA" } else { "another" };
         bad(scheme, other, &pairs, &signed.body, Refusal::Forged);
     }
     let verifier = shipped("original").unwrap();
