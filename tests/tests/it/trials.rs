@@ -83,14 +83,16 @@ fn a_failing_disk_finds_the_bugs_that_are_planted() {
 #[cfg_attr(not(debug_assertions), ignore = "a release holds no bugs that a test plants")]
 fn kills_find_the_bugs_that_are_planted() {
     #[track_caller]
-    fn check(bug: &str, tells: &str) {
+    fn check(bug: &str, tells: &[&str]) {
         let arguments = ["kills", "--kills", "60", "--seed", "1", "--syncline", HOST];
         let (held, said) = trials(&[arguments.as_slice(), &["--plant", bug]].concat());
         assert!(!held, "{bug} was not found\n{said}");
-        assert!(said.contains(tells), "{bug} was found by something else\n{said}");
+        let is_told = tells.iter().any(|tells| said.contains(tells));
+        assert!(is_told, "{bug} was found by something else\n{said}");
     }
-    check("ack-before-commit", "LOST");
-    check("dedup-apart", "was accepted 2 times");
+    // What was answered early is gone after a kill, or not there yet for who relies on it at once.
+    check("ack-before-commit", &["LOST", "of the plan is gone"]);
+    check("dedup-apart", &["was accepted 2 times"]);
 }
 
 /// With the server off for three days in them.

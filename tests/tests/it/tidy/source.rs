@@ -81,7 +81,7 @@ impl File {
     pub(super) fn is_test(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or_default();
         self.path.split('/').any(|part| part == "tests")
-            || matches!(name, "tests.rs" | "test_seed.rs")
+            || matches!(name, "tests.rs" | "test_rows.rs" | "test_seed.rs")
     }
 
     /// The tokens that are part of the product: comments and `#[cfg(test)]` items left out.

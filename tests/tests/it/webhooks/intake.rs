@@ -11,6 +11,10 @@ use syncline_tests::http::Connection;
 use super::{Delivery, FAST, Hooks, SECRET, STANDARD, essence, hooks, now_millis, send_on, unique};
 use crate::fixture::{API_KEY, checked, text};
 
+/// A pair of keys: RFC 8032, 7.1, test 1.
+const PRIVATE: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
 /// Makes another delivery of a good one.
 type Change = Box<dyn Fn(&mut Delivery)>;
 
@@ -251,9 +255,15 @@ fn a_connection_with_a_secret_of_its_own_has_an_address_of_its_own() {
 #[test]
 fn every_scheme_is_taken() {
     for scheme in signature_names() {
-        let secret = if scheme == "standard" { STANDARD } else { SECRET };
-        let hooks = hooks(scheme, secret, 1, FAST);
-        let answer = hooks.send(&hooks.signed(&hooks.event("updated", "M-1")));
+        // What the sender signs with, and what the receiver knows.
+        let (signs, knows) = match scheme {
+            "standard" => (STANDARD, STANDARD),
+            "standardEd25519" => (PRIVATE, PUBLIC),
+            _ => (SECRET, SECRET),
+        };
+        let hooks = hooks(scheme, knows, 1, FAST);
+        let event = hooks.event("updated", "M-1");
+        let answer = hooks.send(&hooks.signed_with(signs, &event, &unique(), now_millis()));
         let answer = checked("POST", scheme, &answer, 200);
         let (row, runs) = hooks.followed(&text(&answer, "deliveryId"));
         assert_eq!((&row["scheme"], runs.len()), (&json!(scheme), 1), "{row:#}");
