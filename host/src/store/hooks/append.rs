@@ -12,22 +12,12 @@ use crate::store::writer::Job;
 use crate::store::{Error, Store};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// Where so many share a commit, as many are on their way: the next commit gives them this time to arrive, so that it is
-/// one instead of two. Far less than a sender notices.
-const CROWD: usize = 16;
-const GATHER: Duration = Duration::from_micros(500);
 
 /// What waits for the next commit.
 #[derive(Default)]
-pub struct Arrivals {
-    waiting: Mutex<Vec<Arrived>>,
-    is_crowd: AtomicBool,
-}
+pub struct Arrivals(Mutex<Vec<Arrived>>);
 
 struct Arrived {
     floor: HookId,
@@ -99,7 +89,7 @@ async fn append_in_two_parts(
 
 impl Arrivals {
     fn waiting(&self) -> MutexGuard<'_, Vec<Arrived>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers whether it is the first since the last commit, and has to ask for the next one.
@@ -111,14 +101,9 @@ impl Arrivals {
 
     /// Everything that has arrived, for one commit.
     fn take(&self) -> Vec<Arrived> {
-        if self.is_crowd.load(Ordering::Relaxed) {
-            std::thread::sleep(GATHER);
-        }
         let mut waiting = self.waiting();
         let room = Vec::with_capacity(waiting.len());
-        let taken = std::mem::replace(&mut *waiting, room);
-        self.is_crowd.store(taken.len() >= CROWD, Ordering::Relaxed);
-        taken
+        std::mem::replace(&mut *waiting, room)
     }
 }
 
