@@ -81,7 +81,7 @@ pub enum Answer {
 enum Judged {
     Answered(Answer),
     /// It is believed: whether it is new is for the store to say.
-    Wanted(NewHook),
+    Wanted(Box<NewHook>),
 }
 
 /// Why a delivery goes no further.
@@ -100,7 +100,7 @@ impl Inbox {
     ) -> impl Future<Output = Result<Answer, Error>> + use<'i> {
         let judged = self.judge(&arrival).map(|judged| match judged {
             Judged::Answered(answer) => Either::Left(answer),
-            Judged::Wanted(new) => Either::Right(hooks::append(&self.0.store, self.floor(), new)),
+            Judged::Wanted(new) => Either::Right(hooks::append(&self.0.store, self.floor(), *new)),
         });
         async move {
             let appended = match judged? {
@@ -148,7 +148,8 @@ impl Inbox {
             hook.delivery_id = Some(id);
         }
         hook.headers = kept_headers(&target.verifier, arrival.headers);
-        Ok(Judged::Wanted(self.0.bodies.seal(hook, Some(seen), arrival.body)?))
+        let new = self.0.bodies.seal(hook, Some(seen), arrival.body)?;
+        Ok(Judged::Wanted(Box::new(new)))
     }
 
     /// Notes a delivery whose body was not even read.

@@ -131,7 +131,8 @@ pub async fn forget(store: &Store, now: i64, count_max: u64, limit: usize) -> Re
     let forget = move |txn: &Txn| {
         let mut gone = 0;
         while gone < limit {
-            let Some((time, index, keys)) = oldest(txn)? else { return Ok(false) };
+            let Some((index, keys)) = oldest(txn)? else { return Ok(false) };
+            let time = Parts(&index).u64().unwrap_or_default();
             if time > now && txn.count(HOOKS_SEEN)? <= count_max {
                 return Ok(false);
             }
@@ -151,12 +152,15 @@ pub async fn forget(store: &Store, now: i64, count_max: u64, limit: usize) -> Re
     store.inbox_file().write(forget).await
 }
 
-/// The row of the index that is due first: its time, its key and what it holds.
-fn oldest(txn: &Txn) -> Result<Option<(u64, Vec<u8>, Vec<u8>)>, Error> {
+/// A row of the index: its key and what it holds.
+type IndexRow = (Vec<u8>, Vec<u8>);
+
+/// The one that is due first.
+fn oldest(txn: &Txn) -> Result<Option<IndexRow>, Error> {
     let mut found = None;
     let everything = (Bound::Unbounded, Bound::Unbounded);
     txn.scan_rows(HOOKS_SEEN_BY_TIME, everything, false, &mut |key, row| {
-        found = Some((Parts(key).u64().unwrap_or_default(), key.to_vec(), row.to_vec()));
+        found = Some((key.to_vec(), row.to_vec()));
         Ok(ControlFlow::Break(()))
     })?;
     Ok(found)
