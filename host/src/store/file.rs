@@ -1,5 +1,7 @@
 //! One redb file: snapshots, transactions, and the way to its writer thread.
 
+mod sorted;
+
 use super::keys::Key;
 use super::tables::Table;
 use super::writer::{Job, Writer};
@@ -9,7 +11,6 @@ use redb::{
     Database, ReadTransaction, ReadableTable, ReadableTableMetadata as _, TableHandle as _,
     WriteTransaction,
 };
-use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -376,32 +377,8 @@ impl<'t> Txn<'t> {
         rows: impl Iterator<Item = (K, V)>,
     ) -> Result<(), Error> {
         self.dirty.store(true, Ordering::Relaxed);
-        self.using(table, |table| put_sorted(table, rows.peekable()))
+        self.using(table, |table| sorted::put(table, rows.peekable()))
     }
-}
-
-fn put_sorted<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-    table: &mut redb::Table<'_, Bytes, Bytes>,
-    mut rows: Peekable<impl Iterator<Item = (K, V)>>,
-) -> Result<(), redb::StorageError> {
-    while let Some((first, value)) = rows.next() {
-        let first = first.as_ref();
-        // Replaces where the key exists; the cursor below only fills gaps.
-        table.insert(first, value.as_ref())?;
-        if rows.peek().is_none() {
-            break;
-        }
-        let mut cursor = table.upper_bound_mut(Bound::Included(first))?;
-        while let Some((key, value)) = rows.peek() {
-            match cursor.insert_before(key.as_ref(), value.as_ref()) {
-                Ok(()) => rows.next(),
-                Err(redb::CursorError::Storage(error)) => return Err(error),
-                Err(_) => break,
-            };
-        }
-        cursor.close()?;
-    }
-    Ok(())
 }
 
 impl Read for Txn<'_> {
@@ -450,34 +427,4 @@ fn scan(
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::store::Store;
-    use crate::store::tables::EVENTS;
-
-    #[test]
-    fn the_error_of_a_visit_ends_the_scan_and_is_not_fatal() {
-        fn check(read: &dyn Read) {
-            let mut seen = 0;
-            let answer = scan_prefix(read, EVENTS, &Key::new(), &mut |_, _| {
-                seen += 1;
-                Err(Error::Overtaken)
-            });
-            assert!(matches!(answer, Err(Error::Overtaken)), "{answer:?}");
-            assert_eq!(seen, 1);
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let on_fatal: OnFatal = Arc::new(|reason| panic!("{reason}"));
-        let options = Options { on_fatal, ..Options::default() };
-        let store = Store::create(dir.path(), &options).unwrap();
-        let written = store.write_blocking(|txn| -> Result<(), Error> {
-            [b"1", b"2"].iter().try_for_each(|key| txn.put(EVENTS, *key, &[]))?;
-            check(txn);
-            // The table can still be used.
-            check(txn);
-            Ok(())
-        });
-        written.unwrap();
-        check(&store.read().unwrap());
-    }
-}
+mod tests;
