@@ -51,9 +51,10 @@ fn a_full_disk_refuses_changes_and_heals_without_a_restart() {
     host.create_organization(ORG);
     let connector = host.create_connector(&sim.base_url(), json!({}));
     host.connect(ORG, &connector, CLUB, json!({}));
-    // A run that waits when the disk fills up.
-    sim.fault(Rule::any(Fault::Delay { ms: 500 }));
+    // A run that waits for an answer when the disk fills up; one that still waits to begin would go on waiting.
+    sim.fault(Rule::any(Fault::Delay { ms: 2_000 }));
     let run = text(&host.ask(ORG, &connector, json!({})), "syncId");
+    host.run_when(&run, "to run", |run| run["status"] == "running");
     room.state(100);
     let body = json!({"id": "other", "name": "Other"});
     let refused = host.send("POST", "/organizations", &[], &body);
