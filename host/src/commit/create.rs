@@ -4,15 +4,16 @@
 use super::{EntityPlan, Error, Plan, Work};
 use crate::model::ids::EntityNo;
 use crate::model::new_rows::NewRow;
-use crate::model::{RecordId, RecordStatus};
+use crate::model::{Cell, RecordId, RecordStatus};
+use crate::normalize::Normalizer;
 use crate::store::batch::Batch;
 use crate::store::feed::CreatedEntry;
-use crate::store::identity::{Entries, Kind};
+use crate::store::identity::{CANDIDATES_MAX, Entries, Kind, Sought, find_sought, sought_of};
 use crate::store::links::{Link, LinkedBy};
 use crate::store::records::{ChangeKind, NewRecord};
 use crate::store::rows::Encoded;
 use crate::store::runs::{CreatedOutcome, Outcome};
-use crate::store::{counts, links, records};
+use crate::store::{Snapshot, counts, links, records};
 use std::collections::HashMap;
 
 /// The new records of one page, as rows.
@@ -26,6 +27,8 @@ pub(super) struct Created {
     pub(super) outcomes: Encoded,
     /// Where in the page each of them is.
     places: Vec<usize>,
+    /// Those of them, by their order here, that would be matched with a record by now.
+    known: Vec<usize>,
     active: i64,
 }
 
@@ -37,15 +40,28 @@ pub(super) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(plan: &'a Plan, entity: &'a EntityPlan, positions: &'a [u16]) -> Self {
+    pub(super) fn new(
+        plan: &'a Plan,
+        entity: &'a EntityPlan,
+        positions: &'a [u16],
+    ) -> Result<Self, Error> {
         let kinds =
             entity.rules.rules.iter().map(|rule| Kind::new(entity.entity, &rule.kind())).collect();
         let named = (Vec::new(), positions.to_vec());
-        Maker {
+        let before = plan.store.read()?;
+        let any = counts::get(&before, plan.org, None, entity.entity)?.records > 0;
+        Ok(Maker {
             entity: entity.entity,
             records: RecordMaker { plan, shape: entity.fields_no, positions, named },
-            links: LinkMaker { plan, entity, rule_kinds: kinds, alias_kinds: HashMap::new() },
-        }
+            links: LinkMaker {
+                plan,
+                entity,
+                rule_kinds: kinds,
+                alias_kinds: HashMap::new(),
+                normalizer: Normalizer::new(&entity.rules.region),
+                before: any.then_some(before),
+            },
+        })
     }
 
     /// Makes the rows of one page, in the order of their external ids. The first gets the number `first`.
@@ -66,10 +82,12 @@ impl<'a> Maker<'a> {
             new.sort_by_key(|row| row.external_id);
         }
         created.places = places;
-        for (number, row) in (first..).zip(&new) {
+        for (at, (number, row)) in (first..).zip(&new).enumerate() {
             let id = RecordId::new(self.entity, number);
             self.records.row(id, row, &mut created)?;
-            self.links.row(id, row, &mut created.links, index)?;
+            if self.links.row(id, row, &mut created.links, index)? {
+                created.known.push(at);
+            }
         }
         Ok(created)
     }
@@ -114,16 +132,21 @@ struct LinkMaker<'a> {
     rule_kinds: Vec<Kind>,
     /// Kinds of secondary ids met so far.
     alias_kinds: HashMap<String, Kind>,
+    normalizer: Normalizer,
+    /// How the store stood before this commit, where it held records: some may have come since the page was planned.
+    before: Option<Snapshot>,
 }
 
 impl LinkMaker<'_> {
+    /// Whether the matching, which found nobody when the page was planned, would find somebody by now.
     fn row(
         &mut self,
         id: RecordId,
         row: &NewRow<'_>,
         batch: &mut Batch,
         index: &mut Entries,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
+        let mut known = false;
         let (org, connection, entity) =
             (self.plan.org, self.plan.connection_id(), self.entity.entity);
         let link = Link {
@@ -143,15 +166,54 @@ impl LinkMaker<'_> {
                 self.alias_kinds.insert((*kind).to_owned(), Kind::new(entity, kind));
             }
             if let Some(kind) = self.alias_kinds.get(*kind) {
-                index.push(org, kind, value, id);
+                let by = index.push(org, kind, value, id);
+                known = known || self.is_taken(&by)?;
             }
+            known = known || self.is_free_by_rule_of(kind, value)?;
         }
         for (rule, key) in &row.match_keys {
             if let Some(kind) = self.rule_kinds.get(usize::from(*rule)) {
-                index.push(org, kind, key, id);
+                let by = index.push(org, kind, key, id);
+                known = known || self.is_free(&by)?;
             }
         }
-        Ok(())
+        Ok(known)
+    }
+
+    /// The same for the match rule of that one field, under which records without the id are.
+    fn is_free_by_rule_of(&self, field: &str, value: &str) -> Result<bool, Error> {
+        if self.before.is_none() {
+            return Ok(false);
+        }
+        let rules = &self.entity.rules;
+        for (rule, kind) in rules.rules.iter().zip(&self.rule_kinds) {
+            let told = rule.is_told_by([(field, value)].into_iter(), |_| Cell::Text(value));
+            let key = rule.key(&self.normalizer, |_| Cell::Text(value)).filter(|_| told);
+            if let Some(key) = key
+                && self.is_free(&sought_of(self.plan.org, kind, &key))?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether any record has this secondary id.
+    fn is_taken(&self, by: &Sought) -> Result<bool, Error> {
+        let Some(before) = &self.before else { return Ok(false) };
+        Ok(!find_sought(before, by, 1)?.is_empty())
+    }
+
+    /// Whether a record that this connection does not know has this match key.
+    fn is_free(&self, by: &Sought) -> Result<bool, Error> {
+        let Some(before) = &self.before else { return Ok(false) };
+        for id in find_sought(before, by, CANDIDATES_MAX)? {
+            let record = records::get(before, &self.plan.store, self.plan.org, id)?;
+            if record.is_some_and(|record| !record.is_linked_by(self.plan.connection_id())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -171,7 +233,8 @@ impl Created {
 }
 
 impl Work<'_, '_> {
-    /// Inserts what [`Maker::page`] made, unless an external id was linked since the page was planned.
+    /// Inserts what [`Maker::page`] made, unless since the page was planned an external id was linked, or a record came
+    /// that is the match of one of them.
     pub(super) fn creates(
         &mut self,
         entity: &EntityPlan,
@@ -183,9 +246,10 @@ impl Work<'_, '_> {
         }
         let (txn, plan) = (self.txn, self.plan);
         let connection = plan.connection_id();
-        let taken = links::taken(txn, plan.org, connection, entity.entity, &created.links)?;
-        if !taken.is_empty() {
-            let places = taken.iter().filter_map(|at| created.places.get(*at));
+        let mut moved = links::taken(txn, plan.org, connection, entity.entity, &created.links)?;
+        moved.extend(&created.known);
+        if !moved.is_empty() {
+            let places = moved.iter().filter_map(|at| created.places.get(*at));
             self.moved.entry(page).or_default().new.extend(places);
             return Ok(());
         }

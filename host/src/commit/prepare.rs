@@ -121,7 +121,7 @@ impl<'a> Reader<'_, 'a> {
         let (mut identity, mut next) = (Entries::default(), 0);
         let mut turns = (0..self.turns).cycle();
         for (entity, positions) in plan.entities.iter().zip(self.positions) {
-            let mut maker = Maker::new(plan, entity, positions);
+            let mut maker = Maker::new(plan, entity, positions)?;
             for number in entity.pages.clone() {
                 if turns.next() != Some(self.turn) {
                     continue;

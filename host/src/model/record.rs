@@ -46,6 +46,10 @@ impl Record {
             .find(|(at, _)| usize::from(*at) == position)
             .map_or(&self.created, |(_, meta)| meta)
     }
+
+    pub fn is_linked_by(&self, connection: ConnectionId) -> bool {
+        self.links.iter().any(|link| link.connection == connection)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,9 @@ use super::setup::EntitySetup;
 use crate::mapping::Given;
 use crate::model::plan::FirstLink;
 use crate::model::{FieldType, Record, RecordId};
-use crate::store::identity::{self, Rule};
+use crate::store::identity::{self, CANDIDATES_MAX, Rule};
 use crate::store::{self, Read, counts, links, records};
+use std::collections::HashSet;
 
 pub(super) enum Match {
     New {
@@ -26,6 +27,8 @@ pub(super) struct Matcher {
     rules: Vec<Vec<(Option<usize>, FieldType)>>,
     /// Secondary ids of records that this run creates.
     created: TextSet,
+    /// Records that a row of this listing was matched with.
+    claimed: HashSet<RecordId>,
 }
 
 impl Matcher {
@@ -40,10 +43,39 @@ impl Matcher {
             any_records: records > 0,
             rules: setup.rules.rules.iter().map(fields).collect(),
             created: TextSet::default(),
+            claimed: HashSet::new(),
         })
     }
 
+    /// Each record is the match of one row at most: that two rows fit it is nothing to choose by their order.
     pub(super) fn find(
+        &mut self,
+        read: &dyn Read,
+        setup: &EntitySetup,
+        aliases: &[(&str, &str)],
+        values: &[Given<'_>],
+    ) -> Result<Match, store::Error> {
+        Ok(match self.look(read, setup, aliases, values)? {
+            Match::Record(id, _) if !self.claimed.insert(id) => Match::Ambiguous(format!(
+                "{id} was matched with another record of this listing already: link one of them by hand"
+            )),
+            other => other,
+        })
+    }
+
+    /// Remembers the secondary ids of a record that the run creates.
+    pub(super) fn creates(&mut self, aliases: &[(&str, &str)]) {
+        for (kind, value) in aliases {
+            self.created.insert(self.created.key(&[kind, value]));
+        }
+    }
+
+    /// Remembers a record that a row of the listing was matched with.
+    pub(super) fn claims(&mut self, id: RecordId) {
+        self.claimed.insert(id);
+    }
+
+    fn look(
         &mut self,
         read: &dyn Read,
         setup: &EntitySetup,
@@ -69,11 +101,19 @@ impl Matcher {
                 let value = at.and_then(|at| values.get(at)).map(Given::cell).unwrap_or_default();
                 (*field_type, value)
             });
+            let first = fields.first().and_then(|(at, _)| values.get((*at)?));
+            let value = |_: &str| first.map(Given::cell).unwrap_or_default();
+            let told = rule.is_told_by(aliases.iter().copied(), value);
+            if told && !self.any_records {
+                continue;
+            }
             let Some(key) = setup.normalizer.match_key(parts) else { continue };
             if let Some(found) = self.by_rule(read, setup, rule, &key)? {
                 return Ok(found);
             }
-            match_keys.push((number, key));
+            if !told {
+                match_keys.push((number, key));
+            }
         }
         for key in keys {
             self.created.insert(key);
@@ -124,7 +164,7 @@ impl Matcher {
         for id in identity::find(read, scope.org, scope.entity, &kind, key, CANDIDATES_MAX)? {
             // A record that this connection knows under another id is another record.
             if let Some(record) = records::get(read, &self.store, scope.org, id)?
-                && !record.links.iter().any(|link| link.connection == scope.connection)
+                && !record.is_linked_by(scope.connection)
             {
                 free.push(id);
             }
@@ -156,6 +196,3 @@ impl Matcher {
         Ok(false)
     }
 }
-
-/// How many records of one match key are looked at.
-const CANDIDATES_MAX: usize = 20;

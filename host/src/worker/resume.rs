@@ -6,9 +6,9 @@ use super::setup::{EntitySetup, Setup};
 use super::stage::Position;
 use super::{Deps, Failure};
 use crate::clock;
-use crate::model::RunId;
 use crate::model::plan::{Action, PlanPage};
 use crate::model::run::Counts;
+use crate::model::{RecordId, RunId};
 use crate::store::staging::{self, Holder};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -69,12 +69,19 @@ pub(super) fn read(
         let page: PlanPage = postcard::from_bytes(&bytes).map_err(damaged)?;
         planner.seen.records.extend(&page.unchanged);
         for row in page.created.iter() {
-            planner.seen.note(row.map_err(damaged)?.external_id);
+            let row = row.map_err(damaged)?;
+            planner.seen.note(row.external_id);
+            planner.matcher.creates(&row.aliases);
         }
         for row in &page.rows {
             match &row.action {
                 Action::Update(update) => {
                     planner.seen.records.insert(update.record);
+                    // Until the commit links it, the row is told by its id alone.
+                    if update.first_link.is_some() {
+                        planner.seen.note(&row.external_id);
+                        planner.matcher.claims(RecordId(update.record));
+                    }
                 }
                 Action::Absent { record, .. } => {
                     planner.seen.records.insert(*record);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use syncline_tests::foireann::members_csv::{CsvStyle, Header};
+use syncline_tests::foireann::{Fault, Rule};
 
 use crate::fixture::{CLUB, ORG, Setup, assert_counts, member, members, text};
 
@@ -180,4 +181,54 @@ fn each_connection_keeps_bases_of_its_own() {
     let run = setup.host.sync(ORG, &csv, json!({}));
     assert_counts(&run, json!({"unchanged": 1, "conflictsDetected": 0}));
     assert_eq!(setup.field("M-1", "email"), "newer@example.ie");
+}
+
+/// A roster that was there before the federation: its members have a number, and no secondary id.
+#[test]
+fn the_membership_number_of_a_record_made_by_hand_links_it_under_another_name() {
+    let setup = Setup::new(&members(2));
+    let number = members(1)[0]["membershipNumber"].clone();
+    let mut fields = person("Aoife", "Ní Shé", "1971-02-03");
+    fields["membershipNumber"] = number;
+    let id = create(&setup, fields);
+    assert_counts(&setup.synced(), json!({"linked": 1, "created": 1}));
+    assert_eq!(setup.record("M-1")["id"], *id);
+    assert_counts(&setup.synced(), json!({"unchanged": 2}));
+}
+
+#[test]
+fn two_rows_that_fit_one_record_are_not_told_apart_by_their_order() {
+    let mut rows = members(6);
+    for name in ["firstName", "lastName", "dateOfBirth"] {
+        rows[1][name] = rows[0][name].clone();
+    }
+    let setup = Setup::new(&rows);
+    let id = create(&setup, person("Aoife", "Member1", "1990-01-02"));
+    let run = setup.synced();
+    assert_counts(&run, json!({"linked": 1, "created": 4, "quarantined": 1}));
+    assert_eq!(setup.record("M-1")["id"], *id);
+    let failures = setup.failures();
+    assert_eq!(failures.len(), 1, "{failures:#?}");
+    assert_eq!(failures[0]["externalId"], "M-2");
+    assert_eq!(failures[0]["code"], "match.ambiguous");
+}
+
+/// Records that come while a run reads: by number one of them, the other by name and birthday.
+#[test]
+fn a_record_that_comes_while_a_run_reads_is_linked_and_not_doubled() {
+    let config = json!({"config": {"pageSize": 2, "requestsPerMinute": 1_000_000}});
+    let setup = Setup::with(&members(4), config, json!({}));
+    setup.sim.fault(Rule::page(2, Fault::Delay { ms: 3_000 }));
+    let run = text(&setup.host.ask(ORG, &setup.connector, json!({})), "syncId");
+    setup.host.run_when(&run, "to have planned a page", |run| run["progress"]["fetched"] == 2);
+    let mut by_number = person("Aoife", "Ní Shé", "1971-02-03");
+    by_number["membershipNumber"] = members(1)[0]["membershipNumber"].clone();
+    let numbered = create(&setup, by_number);
+    let named = create(&setup, person("Aoife", "Member2", "1990-01-02"));
+    let run = setup.host.ended(&run);
+    assert_eq!(run["status"], "completed", "{run:#}");
+    assert_counts(&run, json!({"linked": 2, "created": 2}));
+    assert_eq!(setup.record("M-1")["id"], *numbered);
+    assert_eq!(setup.record("M-2")["id"], *named);
+    assert_eq!(setup.records().len(), 4);
 }
