@@ -259,16 +259,28 @@ fn mapped<'r>(
     row: PackedRow<'r>,
     status: Option<RecordStatus>,
     values: Vec<Given<'r>>,
-    warnings: Vec<Warning>,
+    mut warnings: Vec<Warning>,
 ) -> Mapped<'r> {
+    // Spaces around an id are nobody's intention, and two systems seldom agree on them.
     let alias = |(kind, id): (&'r str, Cell<'r>)| match id {
-        Cell::Text(id) => Some((kind, id)),
+        Cell::Text(id) => Some((kind, id.trim())).filter(|(_, id)| !id.is_empty()),
         _ => None,
     };
+    let said = row.updated_at().filter(|time| !time.trim().is_empty());
+    let updated_at = said.and_then(|time| normalize::time::instant(time.trim()));
+    if said.is_some() && updated_at.is_none() {
+        warnings.push(Warning {
+            field: Arc::from(""),
+            code: "updatedAt",
+            message: "the time of its last change is not an RFC 3339 time with an offset, and \
+                      counts for nothing"
+                .to_owned(),
+        });
+    }
     Mapped {
         external_id: row.id(),
         aliases: row.aliases().filter_map(alias).collect(),
-        updated_at: row.updated_at(),
+        updated_at: updated_at.map(|time| time.as_millisecond()),
         version: row.version(),
         deleted: row.is_deleted(),
         status,

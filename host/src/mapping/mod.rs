@@ -75,8 +75,9 @@ pub struct Mapped<'a> {
     pub external_id: &'a str,
     /// Secondary ids: (kind, value).
     pub aliases: Vec<(&'a str, &'a str)>,
-    /// RFC 3339, as the remote gave it.
-    pub updated_at: Option<&'a str>,
+    /// When the remote changed it, in milliseconds since the epoch; none where it does not say so in a form that can be
+    /// read.
+    pub updated_at: Option<i64>,
     pub version: Option<&'a str>,
     /// A tombstone: all its values are absent.
     pub deleted: bool,
@@ -115,9 +116,9 @@ impl Given<'_> {
 /// A value that is doubtful: kept, or left out where the template says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// The local field; the source field for the status.
+    /// The local field; the source field for the status; empty for the row's time.
     pub field: Arc<str>,
-    /// Stable: `type`, `transform`, `email`, `phone`, `pattern`, `unknownStatus`.
+    /// Stable: `type`, `transform`, `email`, `phone`, `pattern`, `unknownStatus`, `updatedAt`.
     pub code: &'static str,
     pub message: String,
 }

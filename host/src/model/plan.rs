@@ -23,8 +23,10 @@ pub struct PlanPage {
     pub passed: Vec<String>,
     pub warnings: Vec<PlanWarning>,
     pub counts: Counts,
-    /// Rows that the remote listed, duplicates left out.
+    /// Rows that the remote listed, duplicates and tombstones left out.
     pub listed: u64,
+    /// Rows that said that their record is gone.
+    pub tombstones: u64,
     /// Largest remote modification time, in milliseconds since the epoch.
     pub modified_max: Option<i64>,
 }

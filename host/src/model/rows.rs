@@ -23,6 +23,9 @@ pub struct Rows {
     texts: String,
     /// Where each row begins.
     starts: Vec<Start>,
+    /// Of all cells: the longest text in bytes, and whether any is JSON.
+    longest: usize,
+    has_json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,7 +53,8 @@ impl Rows {
         cells: Vec<u32>,
         texts: String,
     ) -> Result<Rows, Unpackable> {
-        let mut rows = Rows { alias_kinds, fields, cells, texts, starts: Vec::new() };
+        let rows = Rows { alias_kinds, fields, cells, texts, ..Rows::default() };
+        let (mut longest, mut has_json) = (0, false);
         let width = rows.width();
         if !rows.cells.len().is_multiple_of(width) {
             return Err(Unpackable::Width { cells: rows.cells.len(), width });
@@ -63,6 +67,8 @@ impl Rows {
                 let end = text + length(*packed);
                 let fits =
                     rows.texts.get(text..end).is_some_and(|own| read(*packed, own).is_some());
+                longest = longest.max(end - text);
+                has_json |= kind(*packed) == JSON;
                 if !fits {
                     return Err(Unpackable::Cell { row, cell });
                 }
@@ -72,8 +78,7 @@ impl Rows {
         if text != rows.texts.len() {
             return Err(Unpackable::Texts(rows.texts.len() - text));
         }
-        rows.starts = starts;
-        Ok(rows)
+        Ok(Rows { starts, longest, has_json, ..rows })
     }
 
     pub fn len(&self) -> usize {
@@ -86,6 +91,15 @@ impl Rows {
 
     pub fn texts(&self) -> &str {
         &self.texts
+    }
+
+    /// Bytes of the longest text.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    pub fn has_json(&self) -> bool {
+        self.has_json
     }
 
     pub fn alias_kinds(&self) -> &[String] {
@@ -163,7 +177,7 @@ impl<'a> PackedRow<'a> {
         self.texts.get(..self.cells.first().map_or(0, |cell| length(*cell))).unwrap_or_default()
     }
 
-    /// RFC 3339, as the remote gave it.
+    /// As the remote gave it: should be RFC 3339.
     pub fn updated_at(&self) -> Option<&'a str> {
         text(self.cells().nth(1)?)
     }
@@ -234,6 +248,10 @@ fn packed(kind: u32, text: &str) -> u32 {
     u32::try_from(text.len()).unwrap_or(u32::MAX) << KIND_BITS | kind
 }
 
+fn kind(cell: u32) -> u32 {
+    cell & ((1 << KIND_BITS) - 1)
+}
+
 fn length(cell: u32) -> usize {
     (cell >> KIND_BITS) as usize
 }
@@ -248,7 +266,7 @@ fn text(cell: Cell<'_>) -> Option<&str> {
 /// None for a kind that there is not, a kind without a text that has one, and digits that are no 64-bit integer.
 fn read(packed: u32, text: &str) -> Option<Cell<'_>> {
     let bare = |cell| text.is_empty().then_some(cell);
-    match packed & ((1 << KIND_BITS) - 1) {
+    match kind(packed) {
         ABSENT => bare(Cell::Absent),
         NULL => bare(Cell::Null),
         TEXT => Some(Cell::Text(text)),

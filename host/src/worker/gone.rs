@@ -19,14 +19,12 @@ const PAGE_ROWS_MAX: usize = 1000;
 
 /// Whether absence from this listing means anything: it was read to its end, adds up, and claims to be whole.
 pub(super) fn is_complete(entity: &EntitySetup, listing: &Listing) -> bool {
-    let adds_up = listing.total.is_none_or(|total| total == listing.rows);
-    adds_up && !listing.moved && entity.spec.complete_listing
+    listing.has_all() && !listing.moved && entity.spec.complete_listing
 }
 
 /// Whether the listing contradicts itself. (A connector whose listings are never whole contradicts nothing.)
 pub(super) fn adds_up(entity: &EntitySetup, listing: &Listing) -> bool {
-    entity.request.mode == Mode::Ids
-        || !listing.moved && listing.total.is_none_or(|total| total == listing.rows)
+    entity.request.mode == Mode::Ids || !listing.moved && listing.has_all()
 }
 
 /// Plans the deactivations, where the listing allows any.

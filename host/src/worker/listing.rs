@@ -215,6 +215,7 @@ impl Reader<'_> {
         }
         listing.pages = page;
         listing.rows += draft.page.listed;
+        listing.tombstones += draft.page.tombstones;
         let nameless = |failure: &&mut PlanFailure| failure.external_id.trim().is_empty();
         for (at, failure) in draft.page.failures.iter_mut().filter(nameless).enumerate() {
             failure.place = format!("{page}/{}", at + 1);

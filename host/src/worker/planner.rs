@@ -13,6 +13,7 @@ use crate::mapping::{Bound, Given, Mapped};
 use crate::model::conflict::Conflict;
 use crate::model::new_rows::NewRow;
 use crate::model::plan::{Action, PlanFailure, PlanPage, PlanRow, RemoteState};
+use crate::model::remote::Reject;
 use crate::model::rows::PackedRow;
 use crate::model::{RecordId, RecordStatus, RemotePage};
 use crate::store::failures::Scope;
@@ -48,7 +49,7 @@ pub(super) struct Draft {
 pub(super) struct Planner {
     store: Store,
     setup: Arc<EntitySetup>,
-    matcher: Matcher,
+    pub matcher: Matcher,
     pub seen: Seen,
     /// External ids with an open failure.
     in_quarantine: HashSet<String>,
@@ -70,18 +71,6 @@ impl Planner {
         let mut draft = Draft::default();
         let setup = Arc::clone(&self.setup);
         draft.page.counts.fetched = (remote.rows.len() + remote.rejects.len()) as u64;
-        for reject in remote.rejects {
-            let external_id = reject.id.unwrap_or_default();
-            self.put_aside(&external_id, &mut draft);
-            draft.page.failures.push(PlanFailure {
-                external_id,
-                place: String::new(),
-                stage: "fetch".to_owned(),
-                code: "record.unreadable".to_owned(),
-                message: reject.reason,
-                payload: serde_json::Value::String(reject.raw).to_string(),
-            });
-        }
         let page = Page {
             bound: setup.mapper.bind(&remote.fields),
             fingerprints: Fingerprints::new(&setup, &remote.fields, remote.rows.alias_kinds()),
@@ -105,7 +94,32 @@ impl Planner {
                 _ => self.rows(&page, same, head, &mut draft)?,
             }
         }
+        self.rejects(&page.read, remote.rejects, &mut draft)?;
         Ok(draft)
+    }
+
+    /// Rows that the connector, or the host before the planner, could not read. They come behind those that could be: of
+    /// two rows with one id the one that can be read counts.
+    fn rejects(
+        &mut self,
+        read: &dyn Read,
+        rejects: Vec<Reject>,
+        draft: &mut Draft,
+    ) -> Result<(), store::Error> {
+        for reject in rejects {
+            let external_id = reject.id.unwrap_or_default();
+            let link = self.link(read, &external_id)?;
+            self.put_aside(&external_id, link.map(|link| link.record), draft);
+            draft.page.failures.push(PlanFailure {
+                external_id,
+                place: String::new(),
+                stage: "fetch".to_owned(),
+                code: "record.unreadable".to_owned(),
+                message: reject.reason,
+                payload: serde_json::Value::String(reject.raw).to_string(),
+            });
+        }
+        Ok(())
     }
 
     /// A row that says what it said when both sides last agreed: nothing of it needs to be mapped or compared.
@@ -135,26 +149,33 @@ impl Planner {
         head: Option<Head>,
         draft: &mut Draft,
     ) -> Result<(), store::Error> {
-        let mut first = None;
+        let (mut first, mut invalid) = (None, Vec::new());
         for row in same {
             match page.bound.map(*row) {
                 Ok(mapped) if first.is_none() => first = Some((row, mapped)),
                 Ok(_) => draft.repeated += 1,
-                Err(invalid) => {
-                    self.put_aside(&invalid.external_id, draft);
-                    draft.page.failures.push(invalid_failure(invalid));
-                }
+                Err(because) => invalid.push(because),
             }
         }
-        let Some((row, mapped)) = first else { return Ok(()) };
-        let fingerprint = page.fingerprints.of(*row, !mapped.warnings.is_empty());
-        self.row(&page.read, mapped, fingerprint, head, draft)
+        if let Some((row, mapped)) = first {
+            let fingerprint = page.fingerprints.of(*row, !mapped.warnings.is_empty());
+            self.row(&page.read, mapped, fingerprint, head, draft)?;
+        }
+        // Behind the valid one, so that they do not count as it.
+        for because in invalid {
+            self.put_aside(&because.external_id, head.map(|head| head.record), draft);
+            draft.page.failures.push(invalid_failure(because));
+        }
+        Ok(())
     }
 
-    /// Counts a row that goes to quarantine as listed; one without an id cannot be told from others.
-    fn put_aside(&mut self, external_id: &str, draft: &mut Draft) {
-        let nameless = external_id.trim().is_empty();
-        let new = nameless || self.seen.note(external_id);
+    /// Counts a row that goes to quarantine as listed; one without an id cannot be told from others. `record`: the one that
+    /// it is linked to.
+    fn put_aside(&mut self, external_id: &str, record: Option<u64>, draft: &mut Draft) {
+        let new = match record {
+            Some(record) => self.seen.records.insert(record),
+            None => external_id.trim().is_empty() || self.seen.note(external_id),
+        };
         draft.news |= new;
         draft.page.listed += u64::from(new);
         draft.repeated += u64::from(!new);
@@ -178,6 +199,7 @@ impl Planner {
         }
         draft.news = true;
         draft.page.listed += u64::from(!mapped.deleted);
+        draft.page.tombstones += u64::from(mapped.deleted);
         self.passed(mapped.external_id, draft);
         warn(&mut draft.page, &mapped);
         let remote = Remote::of_mapped(&mapped, fingerprint);

@@ -116,8 +116,9 @@ impl Progress {
 
     pub fn warnings(&self, warnings: &[PlanWarning]) {
         for warning in warnings {
-            let message =
-                format!("{}, {}: {}", warning.external_id, warning.field, warning.message);
+            let PlanWarning { external_id, field, message } = warning;
+            let field = if field.is_empty() { String::new() } else { format!(", {field}") };
+            let message = format!("{external_id}{field}: {message}");
             self.line("warn", "map", &message);
         }
     }

@@ -40,14 +40,24 @@ pub(super) struct Position {
 pub(super) struct Listing {
     /// Pages that were planned: the plan and the cursor are as far.
     pub pages: u64,
-    /// Distinct rows, rejects included.
+    /// Distinct rows, rejects included, tombstones not.
     pub rows: u64,
+    /// Rows that said that their record is gone.
+    #[serde(default)]
+    pub tombstones: u64,
     pub total: Option<u64>,
     /// The total differed between pages, or rows came twice without a total to count by.
     pub moved: bool,
     /// A reject without an id: who is absent cannot be told.
     pub nameless: bool,
     pub checkpoint: Option<String>,
+}
+
+impl Listing {
+    /// Whether as many rows came as the remote claims to have. It may count those that it says are gone, or not.
+    pub(super) fn has_all(&self) -> bool {
+        self.total.is_none_or(|total| total == self.rows || total == self.rows + self.tombstones)
+    }
 }
 
 pub(super) struct Stage {

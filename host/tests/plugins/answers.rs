@@ -49,7 +49,6 @@ async fn rows_that_are_set_aside() {
         ("control-value", Some("id-0"), "the field `f3` has control characters"),
         ("bad-json", Some("id-0"), "the field `f3` is not valid JSON"),
         ("deep-json", Some("id-0"), "the field `f3` is not valid JSON"),
-        ("bad-instant", Some("id-0"), "`yesterday` is no RFC 3339 instant"),
     ] {
         let page = page_of(&loaded, behaviour, 3).await.unwrap();
         assert_eq!((page.rows.len(), page.rejects.len()), (2, 1), "{behaviour}");
@@ -57,6 +56,13 @@ async fn rows_that_are_set_aside() {
         assert!(page.rejects[0].reason.contains(words), "{behaviour}: {}", page.rejects[0].reason);
         assert!(page.rejects[0].raw.len() < 9 << 10, "{behaviour}");
     }
+}
+
+#[tokio::test]
+async fn a_time_that_is_none_is_for_the_mapping_to_doubt() {
+    let page = page_of(&connector(short()).await, "bad-instant", 3).await.unwrap();
+    assert_eq!((page.rows.len(), page.rejects.len()), (3, 0));
+    assert_eq!(page.rows.iter().next().and_then(|row| row.updated_at()), Some("yesterday"));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod described;
 mod disk;
 mod disk_errors;
 mod doctor;
+mod doubtful;
 mod dry_run;
 mod failure_retry;
 mod faults;

@@ -1,7 +1,6 @@
 //! The remote's side of one row on its way into the plan, borrowed from the page: most rows are packed or dropped without
 //! a copy of their texts.
 
-use super::millis;
 use crate::mapping::{Given, Mapped};
 use crate::model::new_rows::NewRow;
 use crate::model::plan::{PlanRow, RemoteState};
@@ -33,7 +32,7 @@ impl<'a> Remote<'a> {
             aliases: Cow::Borrowed(&mapped.aliases),
             status: mapped.status,
             version: mapped.version,
-            updated_at: mapped.updated_at.and_then(millis),
+            updated_at: mapped.updated_at,
             deleted: mapped.deleted,
         }
     }

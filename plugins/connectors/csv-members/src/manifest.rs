@@ -73,7 +73,7 @@ fn template() -> EntityTemplate {
             active: vec!["active", "current", "registered"],
             inactive: vec!["lapsed", "inactive", "expired", "resigned", "suspended", "deceased"],
         }),
-        match_rules: vec![vec!["firstName", "lastName", "dateOfBirth"]],
+        match_rules: vec![vec!["membershipNumber"], vec!["firstName", "lastName", "dateOfBirth"]],
     }
 }
 
@@ -92,6 +92,11 @@ fn mapping(name: &'static str) -> FieldMapping {
         kind: if is_date { FieldType::Date } else { kind(name) },
         required: is_required(name),
         transforms,
-        on_error: if matches!(name, "joinDate" | "gender") { OnError::Skip } else { OnError::Fail },
+        // Without what is required a row is nobody; anything else is no reason to keep a member out.
+        on_error: match name {
+            _ if is_required(name) => OnError::Fail,
+            "email" | "phone" => OnError::Keep,
+            _ => OnError::Skip,
+        },
     }
 }

@@ -102,7 +102,7 @@ fn template() -> EntityTemplate {
                 kind,
                 required,
                 transforms: Vec::new(),
-                on_error: if name == "joinDate" { OnError::Skip } else { OnError::Fail },
+                on_error: on_error(name, required),
             })
             .collect(),
         status: Some(StatusMapping {
@@ -110,7 +110,17 @@ fn template() -> EntityTemplate {
             active: vec!["active", "current", "registered"],
             inactive: vec!["lapsed", "inactive", "expired", "resigned", "suspended", "deceased"],
         }),
-        match_rules: vec![vec!["firstName", "lastName", "dateOfBirth"]],
+        match_rules: vec![vec!["membershipNumber"], vec!["firstName", "lastName", "dateOfBirth"]],
+    }
+}
+
+/// Without what is required a row is nobody. Anything else is no reason to keep a member out: an address that looks
+/// wrong may be all that the club has, and what is of another kind altogether is left as if it had not been said.
+fn on_error(name: &str, required: bool) -> OnError {
+    match name {
+        _ if required => OnError::Fail,
+        "email" | "phone" | "emergencyContactPhone" => OnError::Keep,
+        _ => OnError::Skip,
     }
 }
 

@@ -49,6 +49,7 @@ const SHORT: &[(&str, &str)] = &[
     ("host/src/mapping", "transform"),
     ("host/src/mapping", "type"),
     ("host/src/mapping", "unknownStatus"),
+    ("host/src/mapping", "updatedAt"),
     ("host/src/brake", "sourceEmpty"),
     ("host/src/brake", "tooManyDeactivations"),
     ("host/src/brake", "tooManyUpdates"),

@@ -33,10 +33,12 @@ pub(super) fn page(raw: types::Page, bounds: &Bounds<'_>) -> Result<RemotePage, 
     }
     let mut rejects: Vec<Reject> =
         rejects.into_iter().map(|reject| bounded(reject, limits)).collect();
-    // Nearly all pages have none, which one look at all texts tells.
+    // Nearly all pages have none, which one look at all texts tells; then no value needs a look of its own.
     let controls = has_control(rows.texts());
+    let plain = !controls && !rows.has_json() && rows.longest() <= limits.string_bytes_max;
     rows.retain(|row| {
-        let fault = row_fault(row, &fields, controls, limits);
+        let values = || if plain { None } else { values_fault(row, &fields, controls, limits) };
+        let fault = row_fault(row, controls, limits, values);
         let keep = fault.is_none();
         rejects.extend(fault);
         keep
@@ -103,9 +105,9 @@ fn bounded(reject: types::Reject, limits: &Limits) -> Reject {
 /// for gone, unless the id itself cannot be used. `controls`: some text of the page may have control characters.
 fn row_fault(
     row: PackedRow<'_>,
-    fields: &[String],
     controls: bool,
     limits: &Limits,
+    values_fault: impl FnOnce() -> Option<String>,
 ) -> Option<Reject> {
     let id = row.id();
     if let Some(fault) = id_fault_in(id, controls, limits) {
@@ -114,8 +116,8 @@ fn row_fault(
     }
     let reason = head_fault(row)
         .or_else(|| aliases_fault(row, controls, limits))
-        .or_else(|| tokens_fault(row, controls, limits))
-        .or_else(|| values_fault(row, fields, controls, limits))?;
+        .or_else(|| version_fault(row, controls, limits))
+        .or_else(values_fault)?;
     Some(Reject { id: Some(id.to_owned()), reason, raw: String::new() })
 }
 
@@ -157,16 +159,10 @@ fn aliases_fault(row: PackedRow<'_>, controls: bool, limits: &Limits) -> Option<
     })
 }
 
-fn tokens_fault(row: PackedRow<'_>, controls: bool, limits: &Limits) -> Option<String> {
-    if let Some(fault) = row.version().and_then(|version| id_fault_in(version, controls, limits)) {
-        return Some(format!("the version token {fault}"));
-    }
-    match row.updated_at() {
-        Some(text) if text.parse::<jiff::Timestamp>().is_err() => {
-            Some(format!("`{}` is no RFC 3339 instant", clean(text, 64)))
-        }
-        _ => None,
-    }
+/// The time of the last change is read, and doubted, where the row is mapped: a record is worth more than its time.
+fn version_fault(row: PackedRow<'_>, controls: bool, limits: &Limits) -> Option<String> {
+    let fault = row.version().and_then(|version| id_fault_in(version, controls, limits))?;
+    Some(format!("the version token {fault}"))
 }
 
 fn values_fault(
