@@ -74,7 +74,7 @@ impl<'a> Maker<'a> {
         if self.records.plan.run.dry_run {
             return Created::dry(&new);
         }
-        let mut created = Created::default();
+        let mut created = Created::with_room_for(&new);
         // They are in order already, unless some were planned again.
         let mut places: Vec<usize> = (0..new.len()).collect();
         if !new.is_sorted_by_key(|row| row.external_id) {
@@ -217,7 +217,24 @@ impl LinkMaker<'_> {
     }
 }
 
+/// About what one row takes beside its values and its external id, twice of which is in most of them.
+const RECORD_BYTES: usize = 96;
+const LINK_BYTES: usize = 80;
+const TOLD_BYTES: usize = 24;
+
 impl Created {
+    fn with_room_for(new: &[NewRow<'_>]) -> Created {
+        let values: usize = new.iter().map(|row| row.values.len()).sum();
+        let ids: usize = new.iter().map(|row| row.external_id.len()).sum();
+        Created {
+            records: Batch::with_capacity(new.len(), new.len() * RECORD_BYTES + values + ids),
+            links: Batch::with_capacity(new.len(), new.len() * LINK_BYTES + ids),
+            feed: Encoded::with_capacity(new.len() * TOLD_BYTES),
+            outcomes: Encoded::with_capacity(new.len() * TOLD_BYTES + ids),
+            ..Created::default()
+        }
+    }
+
     /// What a dry run leaves of new records: their outcomes.
     fn dry(new: &[NewRow<'_>]) -> Result<Created, Error> {
         let mut created = Created::default();

@@ -36,6 +36,16 @@ pub struct NewRows {
 }
 
 impl NewRows {
+    /// Room for rows of so many bytes.
+    pub fn with_capacity(bytes: usize) -> NewRows {
+        NewRows { count: 0, bytes: Vec::with_capacity(bytes) }
+    }
+
+    /// Bytes of all rows.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn push(&mut self, row: &NewRow<'_>) -> Result<(), postcard::Error> {
         postcard::to_io(row, &mut self.bytes)?;
         self.count += 1;

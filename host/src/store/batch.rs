@@ -11,6 +11,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Room for so many rows of about so many bytes, so that they are not copied as they become more.
+    pub fn with_capacity(rows: usize, bytes: usize) -> Batch {
+        Batch { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(rows) }
+    }
+
     /// Adds a row; keys must ascend.
     pub(crate) fn push(
         &mut self,

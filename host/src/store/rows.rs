@@ -56,6 +56,11 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Room for rows of about so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Encoded {
+        Encoded { count: 0, bytes: Vec::with_capacity(bytes) }
+    }
+
     pub(crate) fn push<T: Serialize>(&mut self, value: &T) -> Result<(), Error> {
         self.count += 1;
         append(&mut self.bytes, value)

@@ -17,6 +17,9 @@ use std::ops::ControlFlow;
 /// be written with up to as much again behind it.
 const PART_BYTES: usize = (64 << 10) - 64;
 
+/// How many parts a page of a first sync has, or somewhat more.
+const PARTS_EXPECTED: usize = 8;
+
 /// A worker's claim on the scratch of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -80,7 +83,9 @@ pub fn page(store: &Store, run: RunId, page: u32) -> Result<Option<Vec<u8>>, Err
     let mut found: Option<Vec<u8>> = None;
     let prefix = Key::new().u64(run.0).u32(page);
     scan_prefix(&store.staging_file().read()?, STAGED_PAGES, &prefix, &mut |_, part| {
-        found.get_or_insert_default().extend_from_slice(part);
+        // One part that is full is seldom alone.
+        let room = if part.len() == PART_BYTES { PARTS_EXPECTED * PART_BYTES } else { part.len() };
+        found.get_or_insert_with(|| Vec::with_capacity(room)).extend_from_slice(part);
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)

@@ -11,7 +11,7 @@ use super::setup::EntitySetup;
 use crate::clock;
 use crate::mapping::{Bound, Given, Mapped};
 use crate::model::conflict::Conflict;
-use crate::model::new_rows::NewRow;
+use crate::model::new_rows::{NewRow, NewRows};
 use crate::model::plan::{Action, PlanFailure, PlanPage, PlanRow, RemoteState};
 use crate::model::remote::Reject;
 use crate::model::rows::PackedRow;
@@ -55,6 +55,8 @@ pub(super) struct Planner {
     in_quarantine: HashSet<String>,
     /// The values of the row at hand, encoded.
     encoded: Vec<u8>,
+    /// Bytes of the new rows of the last page: the next one is likely to have as many.
+    created_bytes: usize,
 }
 
 impl Planner {
@@ -62,13 +64,14 @@ impl Planner {
         let read = store.read()?;
         let in_quarantine = store::failures::open_ids(&read, &setup.scope)?.into_iter().collect();
         let matcher = Matcher::new(&read, &setup)?;
-        let (seen, encoded) = (Seen::default(), Vec::new());
-        Ok(Planner { store, setup, matcher, seen, in_quarantine, encoded })
+        let (seen, encoded, created_bytes) = (Seen::default(), Vec::new(), 0);
+        Ok(Planner { store, setup, matcher, seen, in_quarantine, encoded, created_bytes })
     }
 
     /// Plans one page against the state as it is committed now.
     pub(super) fn page(&mut self, remote: RemotePage) -> Result<Draft, store::Error> {
         let mut draft = Draft::default();
+        draft.page.created = NewRows::with_capacity(self.created_bytes);
         let setup = Arc::clone(&self.setup);
         draft.page.counts.fetched = (remote.rows.len() + remote.rejects.len()) as u64;
         let page = Page {
@@ -95,6 +98,7 @@ impl Planner {
             }
         }
         self.rejects(&page.read, remote.rejects, &mut draft)?;
+        self.created_bytes = draft.page.created.size();
         Ok(draft)
     }
 

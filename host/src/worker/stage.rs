@@ -157,7 +157,8 @@ impl Stage {
 }
 
 fn encode(page: &PlanPage) -> Result<Vec<u8>, Failure> {
-    let bytes = Vec::with_capacity(page.rows.len() * ROW_BYTES + page.unchanged.len() * 10);
+    let room = page.created.size() + page.rows.len() * ROW_BYTES + page.unchanged.len() * 10;
+    let bytes = Vec::with_capacity(room + ROW_BYTES);
     postcard::to_io(page, bytes).map_err(|error| Failure::new("run.stage", error.to_string()))
 }
 
