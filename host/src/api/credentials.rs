@@ -32,8 +32,8 @@ pub(super) async fn delete_of_connector(
             Ok((found.id, grants::of_connector(read, found.id)?))
         })
         .await?;
-    withdraw(&api, grants.into_iter().map(|grant| grant.holder).collect()).await?;
-    destroy(&api, move |txn| {
+    let holders = grants.into_iter().map(|grant| grant.holder).collect();
+    destroy(api, holders, move |txn| {
         credentials::delete_all(txn, found)?;
         caller.log(txn, Act::new("destroyCredentials", found))
     })
@@ -54,8 +54,7 @@ pub(super) async fn delete_of_connection(
     let if_match = IfMatch::optional(&headers).unwrap_or(IfMatch::Any);
     let row = api.read(move |read, _| connections::find(read, &org, &id)).await?;
     if_match.check(row.version)?;
-    withdraw(&api, vec![oauth::of_connection(&row)]).await?;
-    destroy(&api, move |txn| {
+    destroy(api, vec![oauth::of_connection(&row)], move |txn| {
         let whose = Some((row.organization.as_str(), row.id));
         credentials::delete(txn, row.connector_id, whose)?;
         let organization = OrgKey { id: row.organization.clone(), no: row.org_no };
@@ -77,11 +76,18 @@ async fn withdraw(api: &Api, holders: Vec<Holder>) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Who is told that they are gone finds them gone; who does not wait for it, later.
 async fn destroy(
-    api: &Api,
+    api: Api,
+    holders: Vec<Holder>,
     delete: impl FnMut(&Txn) -> Result<(), Problem> + Send + 'static,
 ) -> Result<StatusCode, Problem> {
-    api.deps.store.write(delete).await?;
-    secrets::shred(&api.deps.store, &api.deps.keys, &api.deps.clock).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let inner = api.clone();
+    api.to_its_end(async move {
+        withdraw(&inner, holders).await?;
+        inner.deps.store.write(delete).await?;
+        secrets::shred(&inner.deps.store, &inner.deps.keys, &inner.deps.clock).await?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }

@@ -48,6 +48,13 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Json<Value>, Proble
     api.read(move |_, store| Ok(Json(row(&secrets::status(store, &keys)?)))).await
 }
 
+async fn finish(api: Api) {
+    match secrets::finish(&api.deps.store, &api.deps.keys, &api.deps.clock).await {
+        Ok(()) => tracing::info!("the master key was changed"),
+        Err(error) => tracing::error!(%error, "the change of the master key stopped"),
+    }
+}
+
 /// Begins a change of the master key; what is sealed follows in the background.
 #[utoipa::path(
     post, path = "/keys/rotate", tag = "keys",
@@ -60,20 +67,17 @@ pub(super) async fn rotate(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
-    let (store, keys) = (api.deps.store.clone(), api.deps.keys.clone());
-    let clock = api.deps.clock.clone();
-    secrets::rotate(&store, &keys, &clock).await?;
-    let key = keys.master_id().map(|id| id.to_string()).unwrap_or_default();
-    caller.log_alone(&api, Act::new("rotateKey", key)).await?;
-    tokio::spawn({
-        let (store, keys) = (store.clone(), keys.clone());
-        async move {
-            match secrets::finish(&store, &keys, &clock).await {
-                Ok(()) => tracing::info!("the master key was changed"),
-                Err(error) => tracing::error!(%error, "the change of the master key stopped"),
-            }
-        }
-    });
+    let (inner, keys) = (api.clone(), api.deps.keys.clone());
+    api.to_its_end(async move {
+        let (store, keys, clock) = (&inner.deps.store, &inner.deps.keys, &inner.deps.clock);
+        secrets::rotate(store, keys, clock).await?;
+        let key = keys.master_id().map(|id| id.to_string()).unwrap_or_default();
+        let logged = caller.log_alone(&inner, Act::new("rotateKey", key)).await;
+        // Whatever became of the entry: what has begun is finished.
+        tokio::spawn(clock.task(finish(inner.clone())));
+        logged
+    })
+    .await?;
     let shown = api.read(move |_, store| Ok(row(&secrets::status(store, &keys)?))).await?;
     Ok((StatusCode::ACCEPTED, Json(shown)).into_response())
 }

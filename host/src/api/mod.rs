@@ -76,6 +76,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -133,6 +134,17 @@ impl Api {
             let snapshot = store.read()?;
             read(&snapshot, &store)
         });
+        task.await.map_err(|error| Problem::internal(&error))?
+    }
+
+    /// Does what must not stop halfway in a task of its own: a request ends when its caller hangs up or its time is over,
+    /// and an effect outside of the store would then lack its entry in the audit log, or its end.
+    async fn to_its_end<T, F>(&self, act: F) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<T, Problem>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let task = tokio::spawn(self.deps.clock.task(act.in_current_span()));
         task.await.map_err(|error| Problem::internal(&error))?
     }
 }

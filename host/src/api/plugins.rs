@@ -94,10 +94,14 @@ pub(super) async fn install(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let bytes = bytes.map_err(|rejection| unread(&rejection, api.limits.component_bytes_max))?;
-    let info = api.deps.plugins.install(bytes.to_vec()).await?;
-    let answer = row(&info)?;
-    caller.log_alone(&api, act("installPlugin", &answer)).await?;
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    let inner = api.clone();
+    api.to_its_end(async move {
+        let info = inner.deps.plugins.install(bytes.to_vec()).await?;
+        let answer = row(&info)?;
+        caller.log_alone(&inner, act("installPlugin", &answer)).await?;
+        Ok((StatusCode::CREATED, Json(answer)).into_response())
+    })
+    .await
 }
 
 fn unread(rejection: &BytesRejection, bytes_max: usize) -> Problem {
@@ -127,10 +131,15 @@ pub(super) async fn approve(
     let mut members = Members::new(object(&bytes)?);
     let sha256 = members.text("sha256");
     members.finish()?;
-    let info = api.deps.plugins.approve(&name, sha256.as_deref(), &caller.name).await?;
-    let answer = row(&info)?;
-    caller.log_alone(&api, act("approvePlugin", &answer)).await?;
-    Ok(Json(answer))
+    let inner = api.clone();
+    api.to_its_end(async move {
+        let plugins = &inner.deps.plugins;
+        let info = plugins.approve(&name, sha256.as_deref(), &caller.name).await?;
+        let answer = row(&info)?;
+        caller.log_alone(&inner, act("approvePlugin", &answer)).await?;
+        Ok(Json(answer))
+    })
+    .await
 }
 
 /// Goes to another approved version.
@@ -151,10 +160,14 @@ pub(super) async fn activate(
     let mut members = Members::new(object(&bytes)?);
     let sha256 = members.required("sha256");
     members.finish()?;
-    let info = api.deps.plugins.activate(&name, &sha256).await?;
-    let answer = row(&info)?;
-    caller.log_alone(&api, act("activatePlugin", &answer)).await?;
-    Ok(Json(answer))
+    let inner = api.clone();
+    api.to_its_end(async move {
+        let info = inner.deps.plugins.activate(&name, &sha256).await?;
+        let answer = row(&info)?;
+        caller.log_alone(&inner, act("activatePlugin", &answer)).await?;
+        Ok(Json(answer))
+    })
+    .await
 }
 
 /// Reads the plugin directory again.
@@ -169,8 +182,12 @@ pub(super) async fn reload(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
-    api.deps.plugins.reload().await?;
-    caller.log_alone(&api, Act::new("reloadPlugins", "")).await?;
+    let inner = api.clone();
+    api.to_its_end(async move {
+        inner.deps.plugins.reload().await?;
+        caller.log_alone(&inner, Act::new("reloadPlugins", "")).await
+    })
+    .await?;
     let rows = api.deps.plugins.list().iter().map(row).collect::<Result<Vec<_>, _>>()?;
     Ok(Json(json!({ "items": rows })))
 }

@@ -18,6 +18,7 @@ use crate::model::secret::KeyCheck;
 use crate::store::{Store, Txn, meta, secrets};
 use crate::vault::{Half, Keyring};
 use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 
 /// Sealed values that come under the new key in one transaction.
 const BATCH: usize = 128;
@@ -79,31 +80,54 @@ fn is_changing(store: &Store, keys: &Keyring) -> Result<bool, Error> {
 
 /// Steps 1 to 3 for a new master key; [`finish`] does the rest.
 pub async fn rotate(store: &Store, keys: &Arc<Keyring>, clock: &Clock) -> Result<(), Error> {
-    let _turn = keys.turn().try_lock().map_err(|_| Error::Busy)?;
+    let turn = keys.turn().try_lock_owned().map_err(|_| Error::Busy)?;
     if is_changing(store, keys)? {
         return Err(Error::Busy);
     }
-    begin(store, keys, Half::Master, clock).await
+    let (store, keys, own) = (store.clone(), Arc::clone(keys), clock.clone());
+    let change = async move { begin(&store, &keys, Half::Master, &own).await };
+    to_its_end(turn, clock, change).await
 }
 
 /// A new shred key, from its making to the destruction of the old one: what was deleted before can then be opened by
 /// nobody. Does nothing where nothing was deleted.
 pub async fn shred(store: &Store, keys: &Arc<Keyring>, clock: &Clock) -> Result<(), Error> {
-    let _turn = keys.turn().lock().await;
+    let turn = keys.turn().lock_owned().await;
     if !secrets::wants_shred(&store.read()?)? {
         return Ok(());
     }
-    begin(store, keys, Half::Shred, clock).await?;
-    complete(store, keys, clock).await
+    let (store, keys, own) = (store.clone(), Arc::clone(keys), clock.clone());
+    let change = async move {
+        begin(&store, &keys, Half::Shred, &own).await?;
+        complete(&store, &keys, &own).await
+    };
+    to_its_end(turn, clock, change).await
 }
 
 /// Steps 4 to 6 of whatever change is under way. Nothing where none is.
 pub async fn finish(store: &Store, keys: &Arc<Keyring>, clock: &Clock) -> Result<(), Error> {
-    let _turn = keys.turn().lock().await;
+    let turn = keys.turn().lock_owned().await;
     if !is_changing(store, keys)? {
         return Ok(());
     }
-    complete(store, keys, clock).await
+    let (store, keys, own) = (store.clone(), Arc::clone(keys), clock.clone());
+    let change = async move { complete(&store, &keys, &own).await };
+    to_its_end(turn, clock, change).await
+}
+
+/// Steps that belong together, in a task that has the turn: who waits for them may go away at any moment, and must
+/// neither cut them off nor give the turn to another while a file is being written.
+async fn to_its_end(
+    turn: OwnedMutexGuard<()>,
+    clock: &Clock,
+    change: impl Future<Output = Result<(), Error>> + Send + 'static,
+) -> Result<(), Error> {
+    let task = tokio::spawn(clock.task(async move {
+        let changed = change.await;
+        drop(turn);
+        changed
+    }));
+    task.await.map_err(|error| crate::store::Error::Storage(error.to_string()))?
 }
 
 async fn complete(store: &Store, keys: &Arc<Keyring>, clock: &Clock) -> Result<(), Error> {

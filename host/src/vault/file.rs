@@ -10,9 +10,17 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 const FILE_BYTES_MAX: u64 = 4096;
+
+/// Held from the first step of a replacement to its last: two at once would overwrite and move each other's files.
+static REPLACING: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    REPLACING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A new key in a new file of mode 0600, on disk before this returns. An existing file is left alone.
 pub(super) fn create(path: &Path, kind: Kind) -> Result<Key, Error> {
@@ -74,9 +82,10 @@ pub(super) fn replace<'a>(
     kind: Kind,
     keys: impl IntoIterator<Item = &'a Key>,
 ) -> Result<(), Error> {
+    let _alone = alone();
     // Of a link the target is meant.
     let path = &path.canonicalize().map_err(|error| failed(path, error))?;
-    mend(path)?;
+    finish(path)?;
     let (next, spent) = (beside(path, "next"), beside(path, "spent"));
     let replaced = (|| {
         write_new(&next, key::render(kind, keys).as_bytes())?;
@@ -91,6 +100,11 @@ pub(super) fn replace<'a>(
 
 /// Finishes a replacement that was interrupted: the file itself is whole at every moment.
 pub(super) fn mend(path: &Path) -> Result<(), Error> {
+    let _alone = alone();
+    finish(path)
+}
+
+fn finish(path: &Path) -> Result<(), Error> {
     let (next, spent) = (beside(path, "next"), beside(path, "spent"));
     let mended = (|| {
         if next.exists() {
@@ -249,6 +263,26 @@ mod tests {
         let left = fs::read(&witness).unwrap();
         assert!(!left.is_empty() && left.iter().all(|byte| *byte == 0));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing lies about");
+    }
+
+    #[test]
+    fn replacements_at_once_come_one_after_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("master.key");
+        create(&path, Kind::Master).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        let key = Key::generate(Kind::Master).unwrap();
+                        replace(&path, Kind::Master, [&key]).unwrap();
+                        mend(&path).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(ids(&path).len(), 1, "a whole key is in the file");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing lies about");
     }
 
     /// The directory as a crash leaves it after each step of a replacement.

@@ -40,7 +40,7 @@ pub struct Keyring {
     /// Wrapping keys that no row needs any more, and since when: a reader may still hold an older view.
     retired: RwLock<Vec<(i64, Arc<WrappingKey>)>>,
     /// Held by who changes the keys.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One state of the keys, newest first.
@@ -135,7 +135,7 @@ impl Keyring {
             shred_file,
             keys: RwLock::new(Arc::new(keys)),
             retired: RwLock::default(),
-            turn: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
         })
     }
 
@@ -148,8 +148,8 @@ impl Keyring {
     }
 
     /// One change at a time.
-    pub fn turn(&self) -> &tokio::sync::Mutex<()> {
-        &self.turn
+    pub fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.turn)
     }
 
     pub fn source(&self) -> &KeySource {

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use syncline_tests::foireann::{Options, Sim};
+use syncline_tests::http::{Connection, Request};
 
 use crate::fixture::{API_KEY, CLUB, Host, ORG, Setup, federation, text};
 use crate::rig::{program, refused_start, signal};
@@ -159,6 +160,31 @@ fn a_kill_at_any_moment_of_a_change_loses_nothing() {
         }
     }
     println!("lines in the key file at the kill, and whether the key is another: {moments:?}");
+}
+
+/// Whatever the moment, the change comes to its end and is in the audit log.
+#[test]
+fn a_caller_that_hangs_up_cuts_off_no_change() {
+    let setup = many(3, "");
+    let authorization = format!("Bearer {}", setup.host.token);
+    let headers = [("Authorization", authorization.as_str())];
+    let target = "/api/v1/keys/rotate";
+    let request = Request { method: "POST", target, headers: &headers, body: b"" };
+    let first = text(&setup.host.get("/keys"), "keyId");
+    for round in 0..24_u64 {
+        let mut connection = Connection::open(setup.host.address()).expect("a connection");
+        connection.write(&request).expect("the request is sent");
+        let (at, wait) = (Instant::now(), Duration::from_micros(200 * round));
+        while at.elapsed() < wait {
+            std::hint::spin_loop();
+        }
+        drop(connection);
+        let now = text(&settled(&setup), "keyId");
+        let logged = setup.host.list("/audit?action=rotateKey");
+        let is_told = now == first || logged.iter().any(|entry| entry["target"] == now.as_str());
+        assert!(is_told, "round {round}: {now} is in use and not among {logged:#?}");
+    }
+    assert_eq!(setup.host.get("/keys")["sealed"], sealed(3));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::secrets as stored;
 use crate::store::{self, Options};
 use crate::vault::{KeySource, Place, SHRED_FILE};
 use std::path::Path;
+use std::task::Poll;
 
 const SECRETS: usize = BATCH * 2 + 40;
 
@@ -133,6 +134,41 @@ async fn a_change_that_is_cut_off_at_any_step_loses_nothing_and_goes_on() {
             }
         }
     }
+}
+
+/// Begins a change and goes away at its first wait, as the request of a caller does who hangs up.
+async fn begun_and_left(change: impl Future<Output = Result<(), Error>>) {
+    let mut change = Box::pin(change);
+    let left = std::future::poll_fn(|context| Poll::Ready(change.as_mut().poll(context))).await;
+    assert!(left.is_pending(), "it waits for the disk");
+}
+
+#[tokio::test]
+async fn who_goes_away_during_a_change_cuts_nothing_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let process = tokio::task::spawn_blocking(move || first(&path)).await.unwrap();
+    let Process { store, keys } = &process;
+    let (clock, before) = (clock(), keys.current_id().unwrap());
+    begun_and_left(rotate(store, keys, &clock)).await;
+    assert!(matches!(rotate(store, keys, &clock).await, Err(Error::Busy)), "it has the turn");
+    // Comes when the change has given its turn back.
+    drop(keys.turn().lock().await);
+    let rotated = keys.current_id().unwrap();
+    assert_ne!(rotated, before, "the new key was admitted and is in use");
+    begun_and_left(finish(store, keys, &clock)).await;
+    drop(keys.turn().lock().await);
+    assert!(!status(store, keys).unwrap().rotating);
+    process.all_open("after the change");
+
+    let deleted: Result<bool, store::Error> =
+        store.write(|txn| stored::delete(txn, place(&row(7)))).await;
+    assert!(deleted.unwrap());
+    begun_and_left(shred(store, keys, &clock)).await;
+    drop(keys.turn().lock().await);
+    assert_ne!(keys.current_id().unwrap(), rotated, "the old shred key was destroyed");
+    assert!(!secrets::wants_shred(&store.read().unwrap()).unwrap());
+    assert_eq!((keys.count(Half::Master), keys.count(Half::Shred)), (1, 1));
 }
 
 /// A retired key in the last moment: the check stands alone, and the old key is still in the file.
