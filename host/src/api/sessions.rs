@@ -291,7 +291,7 @@ pub(super) async fn password(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
-    let (id, _) = own(&caller)?;
+    let (id, session) = own(&caller)?;
     let if_match = IfMatch::optional(&headers).unwrap_or(IfMatch::Any);
     let mut members = Members::new(object(&bytes)?);
     let current = shared::secret(&mut members, "current").unwrap_or_default();
@@ -303,11 +303,12 @@ pub(super) async fn password(
     let user = api.read(move |read, _| users::find(read, &id.to_string())).await?;
     let account = user.email.to_lowercase();
     api.gate.login(&account, caller.address, caller.at)?;
+    let right = users::Right::Own { session, verified: user.password_hash.clone() };
     let verify = move || vault::verify_password(Some(&user.password_hash), &current);
     if !api.gate.hashing(verify).await? {
-        return Err(Problem::invalid_at("/current", "is not the password that you have"));
+        return Err(users::wrong_current());
     }
     api.gate.logged_in(&account, caller.address);
-    users::replace_password(&api, caller, id, password, if_match).await?;
+    users::replace_password(&api, caller, id, password, (right, if_match)).await?;
     Ok(logged_out(&api))
 }

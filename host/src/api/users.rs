@@ -13,7 +13,7 @@ use super::schema;
 use crate::clock;
 use crate::model::OrgNo;
 use crate::model::access::{Role, User};
-use crate::model::ids::UserId;
+use crate::model::ids::{SessionId, UserId};
 use crate::store::{Read, accounts};
 use crate::vault::{self, PASSWORD_BYTES_MAX, password_fault};
 use axum::body::Bytes;
@@ -336,7 +336,7 @@ pub(super) async fn password(
     let mut members = Members::new(object(&bytes)?);
     let password = new_password(&mut members, "password");
     members.finish()?;
-    replace_password(&api, caller, found.id, password, if_match).await?;
+    replace_password(&api, caller, found.id, password, (Right::Manager, if_match)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -358,13 +358,41 @@ pub(super) fn is_bounded(password: &str) -> bool {
     password.len() <= PASSWORD_BYTES_MAX
 }
 
+/// What lets a caller set a password. Hashing takes a while and may have to wait, so that the transaction looks again.
+pub(super) enum Right {
+    /// It manages the user.
+    Manager,
+    /// It is the user: logged in, and knew the password that this is the hash of.
+    Own { session: SessionId, verified: String },
+}
+
+impl Right {
+    fn check(&self, read: &dyn Read, caller: &Caller, user: &User) -> Result<(), Problem> {
+        let Right::Own { session, verified } = self else {
+            return may_manage(caller, user);
+        };
+        let mine = accounts::sessions(read, user.id)?;
+        if !mine.iter().any(|(_, known)| known.id == *session) {
+            return Err(Problem::unauthorized());
+        }
+        if user.password_hash != *verified {
+            return Err(wrong_current());
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn wrong_current() -> Problem {
+    Problem::invalid_at("/current", "is not the password that you have")
+}
+
 /// Stores a new password and ends all logins of the user.
 pub(super) async fn replace_password(
     api: &Api,
     caller: Caller,
     id: UserId,
     password: String,
-    if_match: IfMatch,
+    (right, if_match): (Right, IfMatch),
 ) -> Result<(), Problem> {
     let hash = api.gate.hashing(move || vault::hash_password(&password)).await?;
     let hash = hash.map_err(|error| Problem::internal(&error))?;
@@ -372,6 +400,7 @@ pub(super) async fn replace_password(
         .store
         .write(move |txn| -> Result<(), Problem> {
             let before = find(txn, &id.to_string())?;
+            right.check(txn, &caller, &before)?;
             if_match.check(before.version)?;
             let user =
                 User { password_hash: hash.clone(), version: before.version + 1, ..before.clone() };
@@ -382,3 +411,7 @@ pub(super) async fn replace_password(
         })
         .await
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
