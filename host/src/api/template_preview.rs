@@ -20,6 +20,10 @@ use serde_json::{Map, Value, json};
 
 /// How many sample records one preview maps.
 const RECORDS_MAX: usize = 100;
+/// The longest value of a sample record.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+/// All that one preview answers: a template may show a value many times.
+const ITEMS_BYTES_MAX: usize = 16 << 20;
 
 /// What a body asks for.
 struct Asked {
@@ -96,15 +100,18 @@ pub(super) async fn unsaved(
     let entities = members.object("entities");
     let asked = asked(&mut members);
     members.finish()?;
-    let template = match entities {
-        Some(entities) => templates::entities(&api, &plugin, entities)?,
+    let (inner, named) = (api.clone(), plugin.clone());
+    // Compiling takes a while.
+    let template = api.read(move |_, _| match entities {
+        Some(entities) => templates::entities(&inner, &named, entities),
         None => {
-            let loaded = templates::connector_plugin(&api, &plugin)?;
+            let loaded = templates::connector_plugin(&inner, &named)?;
             let manifest = setup::connector_manifest(&loaded)
                 .map_err(|failure| Problem::invalid_at("/plugin", failure.message))?;
-            manifest.template.clone()
+            Ok(manifest.template.clone())
         }
-    };
+    });
+    let template = template.await?;
     preview(&api, caller.reach(), (plugin, template), asked).await
 }
 
@@ -133,8 +140,8 @@ async fn preview(
             let detail = words.collect::<Vec<_>>().join("; ");
             Problem::conflict("template.invalid", detail)
         })?;
-        check_names(spec, &asked.records)?;
-        let items = map(&mapper, spec, &Normalizer::new(&region), asked.records);
+        check_samples(spec, &asked.records)?;
+        let items = map(&mapper, spec, &Normalizer::new(&region), asked.records)?;
         let rejected = items.iter().filter(|item| item["outcome"] == "rejected").count();
         Ok(Json(json!({
             "entity": entity,
@@ -161,10 +168,15 @@ fn entity<'a>(template: &'a Template, named: Option<&str>) -> Result<&'a str, Pr
 }
 
 /// A name that the connector does not know would be ignored, and a typing error would look like a missing value.
-fn check_names(spec: &EntitySpec, records: &[Map<String, Value>]) -> Result<(), Problem> {
+fn check_samples(spec: &EntitySpec, records: &[Map<String, Value>]) -> Result<(), Problem> {
     let known = || spec.fields.iter().map(|field| field.name.as_str());
     let mut faults = Vec::new();
     for (at, record) in records.iter().enumerate() {
+        for (name, _) in record.iter().filter(|(_, value)| length(value) > VALUE_BYTES_MAX) {
+            let message = format!("a sample has at most {} KiB", VALUE_BYTES_MAX >> 10);
+            let pointer = format!("/records/{at}/{}", super::body::escape(name));
+            faults.push(Fault { pointer, message });
+        }
         for name in record.keys().filter(|name| !known().any(|known| known == *name)) {
             let hint = near(name, known());
             let hint = hint.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -176,15 +188,24 @@ fn check_names(spec: &EntitySpec, records: &[Map<String, Value>]) -> Result<(), 
     if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
 }
 
+fn length(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(_) | Value::Object(_) => value.to_string().len(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
 fn map(
     mapper: &Mapper,
     spec: &EntitySpec,
     normalizer: &Normalizer,
     records: Vec<Map<String, Value>>,
-) -> Vec<Value> {
+) -> Result<Vec<Value>, Problem> {
     let columns: Vec<String> = spec.fields.iter().map(|field| field.name.clone()).collect();
     let bound = mapper.bind(&columns);
     let mut items = Vec::with_capacity(records.len());
+    let mut bytes = 0;
     for record in records {
         let value = |name: &String| record.get(name).map_or(Datum::Absent, Datum::from_json);
         let id = record.get(&spec.key).map(|id| Datum::from_json(id).display());
@@ -196,12 +217,19 @@ fn map(
         };
         let packed = Rows::of(&row);
         let Some(row) = packed.iter().next() else { continue };
-        items.push(match bound.map(row) {
+        let item = match bound.map(row) {
             Ok(mapped) => accepted(mapper, normalizer, id, &mapped),
             Err(invalid) => rejected(id, &invalid),
-        });
+        };
+        bytes += item.to_string().len();
+        if bytes > ITEMS_BYTES_MAX {
+            let mib = ITEMS_BYTES_MAX >> 20;
+            let message = format!("would become more than {mib} MiB: send fewer or smaller ones");
+            return Err(Problem::invalid_at("/records", message));
+        }
+        items.push(item);
     }
-    items
+    Ok(items)
 }
 
 fn accepted(

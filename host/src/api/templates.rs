@@ -173,14 +173,16 @@ pub(super) fn connector_plugin(api: &Api, plugin: &str) -> Result<Arc<Loaded>, P
 }
 
 /// Reads a template and checks it against the plugin's entities.
-fn wanted(api: &Api, bytes: &Bytes) -> Result<(String, String, Template), Problem> {
+async fn wanted(api: &Api, bytes: &Bytes) -> Result<(String, String, Template), Problem> {
     let mut members = Members::new(object(bytes)?);
     let name = members.name("name", true, NAME_CHARS_MAX).unwrap_or_default();
     let plugin = members.required("plugin");
     members.require("entities");
     let mappings = members.object("entities").unwrap_or_default();
     members.finish()?;
-    let template = entities(api, &plugin, mappings)?;
+    let (inner, named) = (api.clone(), plugin.clone());
+    // Compiling takes a while.
+    let template = api.read(move |_, _| entities(&inner, &named, mappings)).await?;
     Ok((name, plugin, template))
 }
 
@@ -195,7 +197,7 @@ pub(super) async fn create(
     Extension(caller): Extension<Caller>,
     bytes: Bytes,
 ) -> Result<Answer, Problem> {
-    let (name, plugin, template) = wanted(&api, &bytes)?;
+    let (name, plugin, template) = wanted(&api, &bytes).await?;
     let now = api.now();
     api.commit(move |txn| {
         let stored = StoredTemplate {
@@ -230,7 +232,7 @@ pub(super) async fn replace(
     let known = id.clone();
     api.read(move |read, _| find(read, &known)).await?;
     let if_match = IfMatch::required(&headers)?;
-    let (name, plugin, template) = wanted(&api, &bytes)?;
+    let (name, plugin, template) = wanted(&api, &bytes).await?;
     let now = api.now();
     let stored = api
         .deps

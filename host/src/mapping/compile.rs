@@ -1,6 +1,6 @@
 //! From a template's words to a plan: every name looked up, every pattern built, everything that cannot work said.
 
-use super::steps::{Chain, Shape};
+use super::steps::{Chain, Shape, TEXT_CHARS_MAX};
 use super::transform::Step;
 use super::{Field, Issue, Mapper};
 use crate::model::manifest::{EntitySpec, FieldSpec};
@@ -12,7 +12,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The largest compiled pattern; patterns come from plugins and from templates.
-pub(super) const PATTERN_BYTES_MAX: usize = 1 << 20;
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Sizes that a pattern of a template is tried with, one after another: each attempt costs so much.
+const PATTERN_BYTES_TRIED: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, PATTERN_BYTES_MAX];
+/// What the patterns of a template's entity may cost together.
+const PATTERNS_BYTES_MAX: usize = 16 << 20;
 const FIELDS_MAX: usize = 500;
 const RULES_MAX: usize = 20;
 const NAME_CHARS_MAX: usize = 100;
@@ -40,7 +44,7 @@ pub(super) struct StatusPlan {
 impl Mapper {
     /// Compiles a template for the rows of an entity. On failure every issue is listed, not only the first.
     pub fn compile(template: &EntityTemplate, spec: &EntitySpec) -> Result<Mapper, Vec<Issue>> {
-        let mut compiler = Compiler { spec, issues: Vec::new() };
+        let mut compiler = Compiler { spec, issues: Vec::new(), patterns_left: PATTERNS_BYTES_MAX };
         let mut fields: Vec<Field> = Vec::new();
         let mut plans = Vec::new();
         for (at, mapping) in template.fields.iter().enumerate() {
@@ -92,6 +96,8 @@ fn is_name(name: &str) -> bool {
 pub(super) struct Compiler<'a> {
     spec: &'a EntitySpec,
     issues: Vec<Issue>,
+    /// Bytes that further patterns may cost.
+    patterns_left: usize,
 }
 
 impl<'a> Compiler<'a> {
@@ -140,6 +146,12 @@ impl<'a> Compiler<'a> {
             let message = format!("the text given here {problem}");
             self.issue(format!("{pointer}/onError/default"), message);
         }
+        if let OnError::Default(text) = &mapping.on_error
+            && text.chars().count() > TEXT_CHARS_MAX
+        {
+            let message = format!("a text has at most {TEXT_CHARS_MAX} characters");
+            self.issue(format!("{pointer}/onError/default"), message);
+        }
         let mut further: Vec<String> = Vec::new();
         let chain = Chain {
             pointer: &format!("{pointer}/transforms"),
@@ -172,6 +184,26 @@ impl<'a> Compiler<'a> {
             pattern: pattern.and_then(|pattern| self.pattern(pattern, pointer)),
         };
         (field, plan)
+    }
+
+    /// A pattern that a template brings; where there is none, why.
+    pub(super) fn brought(&mut self, pattern: &str) -> Result<Regex, String> {
+        for size in PATTERN_BYTES_TRIED {
+            let Some(left) = self.patterns_left.checked_sub(size) else {
+                self.patterns_left = 0;
+                let kib = PATTERNS_BYTES_MAX >> 10;
+                return Err(format!(
+                    "the patterns of this entity take more than {kib} KiB together: use fewer, or \
+                     shorter repetitions"
+                ));
+            };
+            self.patterns_left = left;
+            match RegexBuilder::new(pattern).size_limit(size).build() {
+                Err(regex::Error::CompiledTooBig(_)) if size < PATTERN_BYTES_MAX => {}
+                built => return built.map_err(unusable),
+            }
+        }
+        Err(unusable(regex::Error::CompiledTooBig(PATTERN_BYTES_MAX)))
     }
 
     fn pattern(&mut self, pattern: &str, pointer: &str) -> Option<Regex> {
@@ -248,6 +280,10 @@ impl<'a> Compiler<'a> {
             words,
         }
     }
+}
+
+fn unusable(error: regex::Error) -> String {
+    format!("is no pattern that can be used: {error}").replace('\n', " ")
 }
 
 /// Whether no value of one type is ever a value of the other.

@@ -3,17 +3,21 @@
 //! Two things are followed along the steps: whether the value is text or a nested list or object by then, and whether
 //! what comes out can be of the field's type. Where only the values can tell, nothing is said.
 
-use super::compile::{Compiler, PATTERN_BYTES_MAX};
+use super::compile::Compiler;
 use super::transform::{self, Item, Step};
 use crate::model::template::{ItemMapping, Transform};
 use crate::model::{FieldType, Value};
 use crate::normalize::{self, Normalizer};
 use jiff::tz::TimeZone;
-use regex::RegexBuilder;
 use std::collections::{BTreeMap, BTreeSet};
 
 const TRANSFORMS_MAX: usize = 30;
-const TEXT_CHARS_MAX: usize = 1_000;
+pub(super) const TEXT_CHARS_MAX: usize = 1_000;
+const SEPARATOR_CHARS_MAX: usize = 100;
+/// Further sources of one `concat`.
+const CONCAT_MAX: usize = 20;
+/// Members of an item that one `each` makes.
+const EACH_FIELDS_MAX: usize = 100;
 const WORDS_MAX: usize = 2_000;
 const PLACES_MAX: u32 = 20;
 /// How deep `each` may stand inside `each`.
@@ -86,7 +90,7 @@ impl Compiler<'_> {
         match transform {
             Transform::Concat { with, sep } => {
                 let mut positions = Vec::new();
-                for (part, name) in with.iter().enumerate() {
+                for (part, name) in with.iter().take(CONCAT_MAX).enumerate() {
                     // Inside an item the names are those of its members, which nobody declares.
                     if depth == 0 {
                         self.source(name, format!("{pointer}/concat/with/{part}"));
@@ -119,7 +123,7 @@ impl Compiler<'_> {
     }
 
     fn regex(&mut self, pattern: &str, group: usize, pointer: &str) -> Step {
-        match RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build() {
+        match self.brought(pattern) {
             Ok(regex) => {
                 let groups = regex.captures_len() - 1;
                 if group > groups {
@@ -128,8 +132,7 @@ impl Compiler<'_> {
                 }
                 Step::Regex { regex, group }
             }
-            Err(error) => {
-                let message = format!("is no pattern that can be used: {error}").replace('\n', " ");
+            Err(message) => {
                 self.issue(format!("{pointer}/regex/pattern"), message);
                 Step::Plain(Transform::Trim)
             }
@@ -169,8 +172,8 @@ impl Compiler<'_> {
             return Vec::new();
         }
         let mut targets = BTreeSet::new();
-        let mut items = Vec::with_capacity(fields.len());
-        for (at, field) in fields.iter().enumerate() {
+        let mut items = Vec::with_capacity(fields.len().min(EACH_FIELDS_MAX));
+        for (at, field) in fields.iter().take(EACH_FIELDS_MAX).enumerate() {
             let pointer = format!("{pointer}/each/fields/{at}");
             if field.source.is_empty() {
                 self.issue(format!("{pointer}/source"), "names no member of the item");
@@ -279,6 +282,14 @@ impl Compiler<'_> {
             Transform::Concat { with, .. } if with.is_empty() => {
                 Some("`concat` names no further source field".to_owned())
             }
+            Transform::Concat { with, .. } if with.len() > CONCAT_MAX => {
+                Some(format!("`concat` names at most {CONCAT_MAX} further source fields"))
+            }
+            Transform::Concat { sep, .. } | Transform::Join { sep } | Transform::Split { sep }
+                if sep.chars().count() > SEPARATOR_CHARS_MAX =>
+            {
+                Some(format!("a separator has at most {SEPARATOR_CHARS_MAX} characters"))
+            }
             Transform::Round { places, .. } if *places > PLACES_MAX => {
                 Some(format!("`round` keeps at most {PLACES_MAX} places"))
             }
@@ -287,6 +298,9 @@ impl Compiler<'_> {
             }
             Transform::Each { fields } if fields.is_empty() => {
                 Some("`each` names no field, so every item would be empty".to_owned())
+            }
+            Transform::Each { fields } if fields.len() > EACH_FIELDS_MAX => {
+                Some(format!("`each` makes at most {EACH_FIELDS_MAX} fields of an item"))
             }
             Transform::Pointer(path) if !path.is_empty() && !path.starts_with('/') => {
                 Some("a JSON pointer begins with `/`".to_owned())

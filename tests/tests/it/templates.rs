@@ -78,6 +78,26 @@ fn a_preview_shows_fields_problems_and_match_keys_and_changes_nothing() {
     assert_eq!(setup.host.list("/templates").len(), 1);
 }
 
+/// Who may only read can neither make the server build what no memory holds nor hold up others.
+#[test]
+fn a_preview_is_bounded() {
+    let setup = Setup::new(&members(0));
+    let check = |fields: Vec<Value>, record: Value, pointer: &str| {
+        let entities = json!({"member": {"fields": fields}});
+        let body = json!({"plugin": "gaa-foireann", "entities": entities, "records": [record]});
+        let problem = setup.host.call("POST", "/templates/preview", &body, 422);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{}", problem["detail"]);
+    };
+    let named = json!({"firstName": "x".repeat(60 << 10)});
+    let concat = json!({"concat": {"with": vec!["firstName"; 60_000], "sep": ""}});
+    let grown = json!({"source": "firstName", "target": "a", "transforms": [concat]});
+    check(vec![grown], named.clone(), "/entities/member/fields/0/transforms/0");
+    let field = |n: usize| json!({"source": "firstName", "target": format!("t{n}")});
+    let long = json!({"firstName": "x".repeat(65 << 10)});
+    check(vec![field(0)], long, "/records/0/firstName");
+    check((0..500).map(field).collect(), named, "/records");
+}
+
 #[test]
 fn a_run_uses_its_template_and_says_which() {
     let setup = Setup::new(&[member(1, json!({"firstName": "Aoife", "gender": "F"}))]);

@@ -391,6 +391,63 @@ fn a_default_takes_the_place_of_a_value_that_does_not_fit() {
     }
 }
 
+/// 60,000 times the same field, or members without end, are no mapping.
+#[test]
+fn what_makes_a_value_longer_is_bounded() {
+    let long = "x".repeat(60 << 10);
+    check(
+        "text",
+        json!([{"concat": {"with": ["b"], "sep": ""}}]),
+        &[(json!(long), json!(format!("{long}Bee"))), (json!("x".repeat(64 << 10)), json!(WRONG))],
+    );
+    let longer = "X".repeat(70 << 10);
+    check("text", json!(["lower"]), &[(json!(longer), json!(longer.to_lowercase()))]);
+    let members: Vec<Json> =
+        (0..100).map(|n| json!({"source": "a", "target": format!("a{n}")})).collect();
+    let list = json!("x,".repeat(1_000));
+    let each = json!([{"split": {"sep": ","}}, {"each": {"fields": members}}]);
+    check("json", each, &[(list.clone(), json!(WRONG))]);
+    let join = json!([{"split": {"sep": ","}}, {"join": {"sep": "-".repeat(100)}}]);
+    check("text", join, &[(list, json!(WRONG))]);
+
+    let one = |source_type: &str, transform: Json| {
+        let field = json!({"source": "n", "transforms": [transform]});
+        check_refused(source_type, field, &["/fields/0/transforms/0"]);
+    };
+    one("text", json!({"concat": {"with": vec!["n"; 60_000], "sep": ""}}));
+    one("text", json!({"concat": {"with": ["n"], "sep": "-".repeat(101)}}));
+    let member = |n: usize| json!({"source": "a", "target": format!("a{n}")});
+    let members: Vec<Json> = (0..101).map(member).collect();
+    let each =
+        json!({"source": "n", "type": "json", "transforms": [{"each": {"fields": members}}]});
+    check_refused("json", each, &["/fields/0/transforms/0"]);
+    let default = json!({"source": "n", "onError": {"default": "x".repeat(1_001)}});
+    check_refused("text", default, &["/fields/0/onError/default"]);
+}
+
+/// Each is small enough, all together are not; those behind the first that is too much are not built.
+#[test]
+fn the_patterns_of_a_template_are_bounded_together() {
+    let fields = |pattern: &str| -> Vec<Json> {
+        let field = |n: usize| {
+            let transforms = vec![json!({"regex": {"pattern": pattern}}); 30];
+            json!({"source": "n", "target": format!("t{n}"), "transforms": transforms})
+        };
+        (0..20).map(field).collect()
+    };
+    let compile = |pattern: &str| {
+        let template = serde_json::from_value(json!({"fields": fields(pattern)})).unwrap();
+        let spec = json!({"name": "thing", "title": "Things", "key": "id", "modes": ["full"], "fields": [{"name": "n"}]});
+        super::Mapper::compile(&template, &serde_json::from_value(spec).unwrap())
+    };
+    compile("[0-9]{1,3}-[a-z]+").unwrap();
+    let issues = compile(r"\w{10}").unwrap_err();
+    assert!(issues.len() > 500, "{} issues", issues.len());
+    let last = issues.last().unwrap();
+    assert_eq!(last.pointer, "/fields/19/transforms/29/regex/pattern");
+    assert!(last.message.contains("together"), "{}", last.message);
+}
+
 /// One field `t` made from `n` by these transforms: where the template is refused.
 #[track_caller]
 fn check_refused(source_type: &str, field: Json, pointers: &[&str]) {

@@ -1,6 +1,6 @@
 //! Lists and nested values: taking them apart, putting them together, mapping their items.
 
-use super::{Changed, Step, run};
+use super::{Changed, Step, TOO_LONG, length, room, run};
 use crate::model::template::Transform;
 use crate::model::{Cell, Value};
 use serde_json::{Map, Value as Json};
@@ -24,7 +24,7 @@ pub(super) fn apply(step: &Step, json: &str) -> Changed {
         }
         Step::Plain(Transform::First) => first(&parsed()?).map(Some),
         Step::Plain(Transform::Join { sep }) => join(&parsed()?, sep).map(Some),
-        Step::Each(items) => each(&parsed()?, items).map(Some),
+        Step::Each(items) => each(&parsed()?, items, room(json.len())).map(Some),
         _ => Ok(None),
     }
 }
@@ -54,8 +54,10 @@ fn join(json: &Json, sep: &str) -> Result<Value, &'static str> {
     Ok(if parts.is_empty() { Value::Null } else { Value::Text(parts.join(sep)) })
 }
 
-fn each(json: &Json, members: &[Item]) -> Result<Value, &'static str> {
+/// Gives up as soon as it becomes too long: many members of many items take much more room than the list did.
+fn each(json: &Json, members: &[Item], length_max: usize) -> Result<Value, &'static str> {
     let mut mapped = Vec::new();
+    let mut made = 0;
     for item in items(json)? {
         let mut object = Map::new();
         for member in members {
@@ -63,6 +65,10 @@ fn each(json: &Json, members: &[Item]) -> Result<Value, &'static str> {
             let further = |at: usize| further.get(at).map(Cell::from).unwrap_or_default();
             let came = read(item, &member.source);
             let value = run(&member.steps, (&came).into(), &further)?.unwrap_or(came);
+            made += member.target.len() + length((&value).into());
+            if made > length_max {
+                return Err(TOO_LONG);
+            }
             object.insert(member.target.clone(), value.to_json());
         }
         mapped.push(Json::Object(object));

@@ -19,6 +19,10 @@ use regex::Regex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+/// A step may shorten a value of any length; what it makes longer has at most this length.
+const MADE_BYTES_MAX: usize = 64 << 10;
+const TOO_LONG: &str = "would become longer than 64 KiB";
+
 /// A transform made ready for use.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -59,10 +63,25 @@ pub(super) fn run<'v>(
     for step in steps {
         let now = current.as_ref().map_or(value, Cell::from);
         if let Some(next) = apply(step, now, further)? {
+            if length((&next).into()) > room(length(now)) {
+                return Err(TOO_LONG);
+            }
             current = Some(next);
         }
     }
     Ok(current)
+}
+
+/// How long a step may make a value of this length.
+fn room(came: usize) -> usize {
+    came.max(MADE_BYTES_MAX)
+}
+
+fn length(value: Cell<'_>) -> usize {
+    match value {
+        Cell::Text(text) | Cell::Json(text) => text.len(),
+        Cell::Absent | Cell::Null | Cell::Bool(_) | Cell::Int(_) => 0,
+    }
 }
 
 fn apply<'v>(step: &Step, value: Cell<'_>, further: &dyn Fn(usize) -> Cell<'v>) -> Changed {
