@@ -194,10 +194,12 @@ fn in_flight() -> Problem {
     Problem::conflict("idempotency.in-flight", detail)
 }
 
-/// Keeps the answer of a handler that did not do so itself; one that changed nothing gives its key back.
+/// Keeps the answer of a handler that did not do so itself; one that changed nothing gives its key back. After a fault
+/// inside nobody can say whether something was changed; other refusals, such as 502 and 503, are meant to be tried again.
 async fn settle(api: &Api, pending: &Pending, response: Response) -> Result<Response, Problem> {
     let status = response.status();
-    if pending.settled.load(Ordering::Acquire) || status.is_server_error() {
+    let in_doubt = status == StatusCode::INTERNAL_SERVER_ERROR;
+    if pending.settled.load(Ordering::Acquire) || in_doubt {
         return Ok(response);
     }
     let digest = pending.digest;

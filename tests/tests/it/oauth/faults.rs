@@ -231,6 +231,23 @@ fn lives_of_tokens_are_read_with_care() {
     assert_eq!(bench.asked(), 9);
 }
 
+/// The platform could not be reached, and the next request with the same key asks it again.
+#[test]
+fn a_refresh_that_failed_gives_its_idempotency_key_back() {
+    let bench = Bench::new();
+    bench.authority.script([Fault::answer(503, ""), Fault::answer(503, "")]);
+    let path = format!("/connectors/{}/oauth/refresh", bench.connector);
+    let refresh = || {
+        let key = [("Idempotency-Key", "refresh")];
+        let answer = bench.host.send("POST", &path, &key, &json!({}));
+        (answer.status, answer.header("idempotency-replayed").is_some())
+    };
+    assert_eq!(refresh(), (502, false));
+    assert_eq!(refresh(), (200, false));
+    assert_eq!(refresh(), (200, true));
+    assert_eq!(bench.asked(), 3);
+}
+
 #[test]
 fn an_answer_without_a_usable_token_still_brings_its_refresh_token() {
     for lie in [json!({"access_token": null}), json!({"token_type": "mac"})] {
