@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,13 +62,20 @@ pub(super) fn digest(scope: &str, key: &str) -> Digest {
 }
 
 /// What makes two requests the same.
-pub(super) fn fingerprint(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
+///
+/// Bodies hold passwords and credentials, and a plain hash of one lets whoever has the store's file guess them as fast as
+/// hashes are computed. So this is an HMAC under the key as it was sent, of which the store has only the [`digest`]: a
+/// random key has to be found before anything can be guessed. Keys of the vault change, and a request that is repeated
+/// across a change would become another one.
+pub(super) fn fingerprint(key: &str, parts: &[&[u8]]) -> Result<String, Problem> {
+    // Any length of key is taken; the error of the interface cannot happen.
+    let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes());
+    let mut mac = mac.map_err(|error| Problem::internal(&error))?;
     for part in parts {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
+        mac.update(&part.len().to_be_bytes());
+        mac.update(part);
     }
-    hex::encode(hash.finalize())
+    Ok(hex::encode(mac.finalize().into_bytes()))
 }
 
 /// What an earlier request with the same key means for this one.
@@ -122,7 +130,7 @@ pub(super) async fn once(
     let (parts, body) = request.into_parts();
     let body = read(body, api.limits.component_bytes_max).await?;
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    let fingerprint = fingerprint(&[target.as_bytes(), &body]);
+    let fingerprint = fingerprint(&key, &[target.as_bytes(), &body])?;
     let (digest, now, inner) = (digest(&caller, &key), api.now(), api.clone());
     let earlier = api.deps.store.write(move |txn| -> Result<Earlier, Problem> {
         let since = now - inner.limits.idempotency_millis;
@@ -227,5 +235,22 @@ fn kept(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Kept {
         version: text(header::ETAG).and_then(|tag| tag.trim_matches('"').parse().ok()),
         location: text(header::LOCATION).map(str::to_owned),
         body: serde_json::from_slice(body).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_requests_apart_and_nothing_of_a_body_without_its_key() {
+        let body: &[u8] = br#"{"password": "guess me"}"#;
+        let of = |key: &str, parts: &[&[u8]]| fingerprint(key, parts).unwrap();
+        let known = of("a key", &[b"/users", body]);
+        assert_eq!(known, of("a key", &[b"/users", body]));
+        assert_ne!(known, of("another key", &[b"/users", body]), "who guesses needs the key");
+        assert_ne!(known, of("a key", &[b"/users", b"{}"]));
+        assert_ne!(of("a key", &[b"ab", b"c"]), of("a key", &[b"a", b"bc"]));
     }
 }

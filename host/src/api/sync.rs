@@ -103,7 +103,9 @@ pub(super) async fn start(
     bytes: Bytes,
 ) -> Result<Answer, Problem> {
     let asked = asked(&bytes)?;
-    let fingerprint = fingerprint(&[entity.as_bytes(), &bytes]);
+    let parts: [&[u8]; 2] = [entity.as_bytes(), &bytes];
+    let key = asked.idempotency_key.as_deref();
+    let fingerprint = key.map(|key| fingerprint(key, &parts)).transpose()?.unwrap_or_default();
     let (inner, now) = (api.clone(), api.now());
     let answer = api
         .commit(move |txn| {

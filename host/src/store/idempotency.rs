@@ -19,7 +19,7 @@ pub type Digest = [u8; 32];
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
-    /// Of method, path and body: the same key with another request is a mistake.
+    /// Of path and body, under the key itself: the same key with another request is a mistake.
     pub fingerprint: String,
     /// Milliseconds since the epoch.
     pub at: i64,
