@@ -2,18 +2,15 @@
 //! passwords are being hashed. Lost at a restart, bounded in memory.
 
 use super::live::Streams;
+use super::logins::Logins;
 use super::pace::Pace;
 use super::problem::Problem;
 use super::request::Ids;
-use super::throttle::Throttle;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Failures of an account, and of an address from which many may come, that cost nothing.
-const ACCOUNT_FREE: u32 = 5;
-const ADDRESS_FREE: u32 = 20;
 /// Each takes 19 MiB and a core.
 const HASHING_MAX: usize = 2;
 /// How long a login waits for its turn to be hashed.
@@ -43,8 +40,7 @@ pub struct Gate {
     pub(super) options: Options,
     pub(super) ids: Ids,
     pub(super) streams: Streams,
-    accounts: Mutex<Throttle>,
-    addresses: Mutex<Throttle>,
+    logins: Mutex<Logins>,
     pace: Mutex<Pace>,
     hashing: Semaphore,
     failures: Mutex<Failures>,
@@ -69,8 +65,7 @@ impl Gate {
             streams: Streams::new(options.streams_max, options.caller_streams_max),
             pace: Mutex::new(Pace::new(options.requests_per_minute_max)),
             options,
-            accounts: Mutex::new(Throttle::new(ACCOUNT_FREE)),
-            addresses: Mutex::new(Throttle::new(ADDRESS_FREE)),
+            logins: Mutex::new(Logins::new()),
             hashing: Semaphore::new(HASHING_MAX),
             failures: Mutex::default(),
         }
@@ -83,28 +78,21 @@ impl Gate {
         })
     }
 
-    /// Lets a login be tried; 429 where the account or the address failed too often just now.
+    /// Lets a login be tried; 429 where it failed too often just now.
     pub(super) fn login(
         &self,
         account: &str,
         address: Option<IpAddr>,
         now: i64,
     ) -> Result<(), Problem> {
-        let wait = |millis| {
+        lock(&self.logins).attempt(account, address, now).map_err(|millis| {
             let detail = "too many logins failed for this account or from this address";
             Problem::wait("login.throttled", millis, detail)
-        };
-        if let Some(address) = address {
-            lock(&self.addresses).attempt(&address.to_string(), now).map_err(wait)?;
-        }
-        lock(&self.accounts).attempt(account, now).map_err(wait)
+        })
     }
 
     pub(super) fn logged_in(&self, account: &str, address: Option<IpAddr>) {
-        lock(&self.accounts).succeeded(account);
-        if let Some(address) = address {
-            lock(&self.addresses).forgive(&address.to_string());
-        }
+        lock(&self.logins).succeeded(account, address);
     }
 
     /// Runs something slow about a password beside the async threads, few at a time.

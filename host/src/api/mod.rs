@@ -31,6 +31,7 @@ mod json;
 mod keys;
 mod listen;
 mod live;
+mod logins;
 mod notification_body;
 mod notifications;
 mod oauth;

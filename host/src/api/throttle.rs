@@ -10,7 +10,7 @@ const WAIT_MILLIS_MAX: i64 = 60_000;
 const FORGOTTEN_MILLIS: i64 = 15 * 60 * 1_000;
 const ENTRIES_MAX: usize = 10_000;
 
-/// Failures by a key, such as an account or an address.
+/// Failures by a key, such as a network.
 pub(super) struct Throttle {
     /// How many failures cost nothing.
     free: u32,
@@ -41,22 +41,24 @@ impl Throttle {
         Throttle { free, entries: HashMap::new() }
     }
 
-    /// Lets an attempt through, counting it as failed until it [`succeeded`](Throttle::succeeded), so that many at
-    /// once do not slip by; or answers how long to wait, in milliseconds.
-    pub(super) fn attempt(&mut self, key: &str, now: i64) -> Result<(), i64> {
-        let known = self.entries.get(key).copied();
-        let known = known.filter(|entry| now - entry.last < FORGOTTEN_MILLIS);
-        if let Some(entry) = known
-            && entry.open_at(self.free) > now
-        {
-            return Err(entry.open_at(self.free) - now);
-        }
+    fn known(&self, key: &str, now: i64) -> Option<Entry> {
+        self.entries.get(key).copied().filter(|entry| now - entry.last < FORGOTTEN_MILLIS)
+    }
+
+    /// Whether an attempt may be made, or how long to wait, in milliseconds.
+    pub(super) fn check(&self, key: &str, now: i64) -> Result<(), i64> {
+        let open_at = self.known(key, now).map_or(now, |entry| entry.open_at(self.free));
+        if open_at > now { Err(open_at - now) } else { Ok(()) }
+    }
+
+    /// Counts an attempt as failed until it [`succeeded`](Throttle::succeeded).
+    pub(super) fn count(&mut self, key: &str, now: i64) {
+        let known = self.known(key, now);
         let failures = known.map_or(0, |entry| entry.failures).saturating_add(1);
         if known.is_none() && self.entries.len() >= ENTRIES_MAX {
             self.make_room(now);
         }
         self.entries.insert(key.to_owned(), Entry { failures, last: now });
-        Ok(())
     }
 
     pub(super) fn succeeded(&mut self, key: &str) {
@@ -84,6 +86,14 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Throttle {
+        fn attempt(&mut self, key: &str, now: i64) -> Result<(), i64> {
+            self.check(key, now)?;
+            self.count(key, now);
+            Ok(())
+        }
+    }
 
     #[test]
     fn the_wait_doubles_and_ends_at_a_minute() {
