@@ -53,7 +53,10 @@ pub(super) async fn connector(
         let reach = caller.reach();
         let own = match reach {
             Reach::All => None,
-            Reach::One(org) => rows.iter().find(|row| row.org_no == org),
+            Reach::One(org) => {
+                let own = rows.iter().find(|row| row.org_no == org);
+                Some(own.ok_or_else(|| connectors::missing(&id))?)
+            }
         };
         let seen: Vec<_> = rows.iter().filter(|row| reach.holds(row.org_no)).cloned().collect();
         let (whose, since) =
@@ -61,7 +64,7 @@ pub(super) async fn connector(
         let report = health::report(read, connector.id, whose, since, now)?;
         let state = &report.state;
         let failing = store::health::failing(read, connector.id)?;
-        let suffering = rows.iter().any(|row| failing.contains(&row.id));
+        let suffering = seen.iter().any(|row| failing.contains(&row.id));
         let status = match connector.status {
             ConnectorStatus::Inactive => "inactive",
             ConnectorStatus::Error => "error",
@@ -69,7 +72,7 @@ pub(super) async fn connector(
             ConnectorStatus::Active => "healthy",
         };
         let text = |at: Option<i64>| at.map(clock::to_text);
-        let tripped = state.tripped.as_ref();
+        let tripped = report.tripped.as_ref();
         Ok(Json(json!({
             "status": status,
             "consecutiveFailures": state.consecutive_failures,

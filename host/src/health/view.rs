@@ -1,6 +1,6 @@
 //! Health as numbers over the last 30 days.
 
-use crate::model::health::{Day, Health, Line, day_of, first_of};
+use crate::model::health::{Day, Health, Line, Tripped, day_of, first_of};
 use crate::model::{ConnectionId, ConnectorId};
 use crate::store::health::{self, Whose};
 use crate::store::{self, Read};
@@ -13,8 +13,10 @@ const LINES_SHOWN: usize = 20;
 /// nothing to divide by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Of the connector as a whole.
+    /// Of the connector as a whole, or of the connection alone.
     pub state: Health,
+    /// Of the connector, while it is in `error`.
+    pub tripped: Option<Tripped>,
     pub runs: Day,
     pub success_rate: Option<f64>,
     pub error_rate: Option<f64>,
@@ -34,16 +36,18 @@ pub fn report(
 ) -> Result<Report, store::Error> {
     let whose = Whose(connector, connection);
     let today = day_of(now);
-    let state = health::get(read, Whose(connector, None))?;
-    let runs = match connection {
-        Some(_) => health::get(read, whose)?.window(today),
-        None => state.window(today),
-    };
+    let of_connector = health::get(read, Whose(connector, None))?;
     // A connection is out of order with its connector.
-    let down = state.window(today).down_millis;
+    let (down, tripped) = (of_connector.window(today).down_millis, of_connector.tripped.clone());
+    // The rest of the connector's row comes from runs of all organizations, down to the words of their errors.
+    let state = match connection {
+        Some(_) => health::get(read, whose)?,
+        None => of_connector,
+    };
+    let runs = state.window(today);
     let (begin, _) = bounds(first_of(today));
     let begin = begin.max(since);
-    let ongoing = state.tripped.as_ref().map_or(0, |tripped| now - tripped.at.max(begin));
+    let ongoing = tripped.as_ref().map_or(0, |tripped| now - tripped.at.max(begin));
     let down = i64::try_from(down).unwrap_or(i64::MAX).saturating_add(ongoing.max(0));
     let all = runs.good + runs.bad;
     Ok(Report {
@@ -53,6 +57,7 @@ pub fn report(
         lines: health::lines(read, whose, LINES_SHOWN)?,
         runs,
         state,
+        tripped,
     })
 }
 

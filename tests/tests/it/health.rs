@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use syncline_tests::foireann::{Fault, Rule};
 
+use crate::access::world::{json_of, token, with_token};
 use crate::fixture::{Host, ORG, Setup, text};
 use crate::rig::{SMALL_LIMITS, paged, program};
 
@@ -115,6 +116,35 @@ fn one_organizations_wrong_id_harms_nobody_else() {
     assert_eq!(setup.host.get(&good)["successRate"], 100.0);
     let foreign = format!("/organizations/{ORG}/connections/{bad}/health");
     setup.host.call("GET", &foreign, &Value::Null, 404);
+}
+
+#[test]
+fn a_viewer_hears_nothing_of_another_organization() {
+    let setup = paged(30, SMALL_LIMITS, json!({}));
+    setup.synced();
+    setup.host.create_organization(BAD_ORG);
+    setup.host.connect(BAD_ORG, &setup.connector, "no-such-club", json!({}));
+    setup.host.sync(BAD_ORG, &setup.connector, json!({}));
+    let shown = health(&setup);
+    assert!(text(&shown, "lastError").contains("no-such-club"), "{shown:#}");
+    let path = format!("/connectors/{}/health", setup.connector);
+    let seen_by = |org: &str| {
+        let viewer = token(&setup.host, "viewer", Some(org));
+        let answer = with_token(&setup.host, &viewer, "GET", &path, &Value::Null);
+        assert_eq!(answer.status, 200);
+        json_of(&answer)
+    };
+    let shown = seen_by(ORG);
+    assert!(!shown.to_string().contains("no-such-club"), "{shown:#}");
+    assert!(!shown.to_string().contains(BAD_ORG), "{shown:#}");
+    assert_eq!((&shown["status"], &shown["runs"]), (&json!("healthy"), &json!(1)));
+    assert_eq!((&shown["lastError"], &shown["lastErrorAt"]), (&Value::Null, &Value::Null));
+    assert!(shown["lastSuccessAt"].is_string(), "{shown:#}");
+    // Nor does the other one hear when this one was synced.
+    let shown = seen_by(BAD_ORG);
+    assert_eq!((&shown["status"], &shown["consecutiveFailures"]), (&json!("degraded"), &json!(1)));
+    assert_eq!((&shown["lastSuccessAt"], &shown["lastSyncAt"]), (&Value::Null, &Value::Null));
+    assert!(text(&shown, "lastError").contains("no-such-club"), "{shown:#}");
 }
 
 #[test]
