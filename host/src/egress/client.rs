@@ -1,6 +1,7 @@
 //! One run's way out: sends a checked request, follows its redirects, tries it again where that is safe.
 
 use super::checks::Prepared;
+use super::echo;
 use super::exchange::Hop;
 use super::origin::{self, Origin};
 use super::prefetch::{Prefetch, Slot};
@@ -130,15 +131,21 @@ impl Run {
         let (mut attempt, mut waited) = (1, Duration::ZERO);
         let mut patience = self.settings.limits.retry_after_max;
         loop {
-            let result = self.follow(&prepared, &token, attempt, waited, &mut patience).await;
-            if let (Ok(HttpResponse { status: 401, .. }), Some(stale), false) =
-                (&result, &token, replaced)
+            let (url, with_auth) = (prepared.url.clone(), true);
+            let (prepared, sent) = (&prepared, token.as_deref());
+            let mut hop =
+                Hop { prepared, url, with_auth, token: sent, attempt, redirects: 0, waited };
+            let result = self.follow(&mut hop, &mut patience).await;
+            // Who was not sent the token has not refused it.
+            let refused = hop.with_auth && !replaced;
+            if let (Ok(HttpResponse { status: 401, .. }), Some(stale), true) =
+                (&result, &token, refused)
             {
-                token = self.token(&prepared, TokenAsk::Replace(Arc::clone(stale))).await?;
+                token = self.token(prepared, TokenAsk::Replace(Arc::clone(stale))).await?;
                 (replaced, waited) = (true, Duration::ZERO);
                 continue;
             }
-            let Some((wait, reason)) = self.wait_before_next(&prepared, attempt, &result, patience)
+            let Some((wait, reason)) = self.wait_before_next(prepared, attempt, &result, patience)
             else {
                 return result;
             };
@@ -162,26 +169,24 @@ impl Run {
     /// The exchange and what it redirects to. A redirect to another origin goes without credentials from there on.
     async fn follow(
         &self,
-        prepared: &Prepared,
-        token: &Token,
-        attempt: u32,
-        waited: Duration,
+        hop: &mut Hop<'_>,
         patience: &mut Duration,
     ) -> Result<HttpResponse, HttpFailure> {
-        let token = token.as_deref();
-        let url = prepared.url.clone();
-        let mut hop = Hop { prepared, url, with_auth: true, token, attempt, redirects: 0, waited };
+        let (prepared, attempt) = (hop.prepared, hop.attempt);
+        let auth = &self.settings.auth;
         loop {
-            let response = self.exchange(&hop, patience).await?;
+            let response = self.exchange(hop, patience).await?;
             let Some(location) = redirect(&prepared.method, &response) else {
-                return Ok(response);
+                return Ok(echo::masked(response, auth, hop.token));
             };
             let next = hop.url.join(location).map_err(|error| error.to_string());
-            let next = next.and_then(origin::checked).and_then(|next| {
+            // The server may have repeated our keys: they are gone before anything is said of the address.
+            let next = next.and_then(origin::checked).map(|next| auth.strip(next));
+            let next = next.and_then(|next| {
                 if hop.url.scheme() == "https" && next.scheme() == "http" {
-                    return Err(format!("{next} leaves https:// for http://"));
+                    let origin = Origin::of(&next).map_or_else(String::new, |it| it.to_string());
+                    return Err(format!("{origin} leaves https:// for http://"));
                 }
-                let next = self.settings.auth.strip(next);
                 self.destination(&next)?;
                 Ok(next)
             });
@@ -269,7 +274,7 @@ impl Run {
         if let Err(stopped) = self.admit() {
             return stopped;
         }
-        let url = url.map_or_else(|| "(no valid URL)".to_owned(), shown);
+        let url = url.map_or_else(|| "(no valid URL)".to_owned(), |url| self.shown(url));
         let method = method.chars().take(20).collect();
         let line = self.line(method, url, attempt);
         Attempt::new(&self.settings.recorder, line, Duration::ZERO).failed(&failure, None);
@@ -302,6 +307,11 @@ impl Run {
 
     pub(super) fn now(&self) -> i64 {
         to_millis(self.egress.clock.now())
+    }
+
+    /// A URL for people: without what a server put into it of our credentials.
+    pub(super) fn shown(&self, url: &Url) -> String {
+        echo::masked_url(shown(url), &self.settings.auth)
     }
 
     pub(super) fn line(&self, method: String, url: String, attempt: u32) -> RequestLine {

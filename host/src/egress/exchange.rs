@@ -3,11 +3,10 @@
 use super::body::{self, Broken};
 use super::checks::{Prepared, remedy};
 use super::client::Run;
-use super::echo;
 use super::headers;
 use super::lanes::{Pass, TooLong};
 use super::quota::Quota;
-use super::recorder::{Attempt, shown};
+use super::recorder::Attempt;
 use super::resolver::Refused;
 use super::{WaitReason, tls};
 use crate::clock::to_text;
@@ -53,7 +52,7 @@ impl Run {
     ) -> Result<HttpResponse, HttpFailure> {
         self.admit()?;
         let method = hop.prepared.method.as_str().to_owned();
-        let line = self.line(method, shown(&hop.url), hop.attempt);
+        let line = self.line(method, self.shown(&hop.url), hop.attempt);
         let line = RequestLine { redirects: hop.redirects, ..line };
         let mut attempt = Attempt::new(&self.settings.recorder, line, hop.waited);
         let work = async {
@@ -143,11 +142,6 @@ impl Run {
             Err(Broken::Network(error)) => return Err(failure(&hop.url, error, limits).into()),
         };
         let status = response.status().as_u16();
-        let body = if status >= 400 {
-            echo::masked(body, &self.settings.auth.secrets(hop.token))
-        } else {
-            body
-        };
         Ok(HttpResponse { status, headers: headers::shown(response.headers()), body })
     }
 

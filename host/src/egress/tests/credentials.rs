@@ -168,6 +168,47 @@ async fn a_refused_token_is_replaced_once() {
 }
 
 #[tokio::test]
+async fn a_refusal_by_somebody_who_was_sent_no_token_replaces_none() {
+    let away = Server::start(|_| answer(401, &[], "who are you")).await;
+    let location = format!("location: http://{}/m", away.address());
+    let server = Server::start(move |_| answer(302, &[&location], "")).await;
+    let asked: TokenSource = Arc::new(|ask| {
+        Box::pin(async move {
+            assert!(matches!(ask, TokenAsk::Current), "the token is as good as before");
+            Ok(Arc::new(secret()))
+        })
+    });
+    let mut plan = Plan::for_server(&server);
+    plan.auth = Auth::Token(asked);
+    plan.granted.push(format!("http://{}", away.address()));
+    plan.options.allow_private.push(away.address().to_string().parse().unwrap());
+    let bench = plan.start();
+    assert_eq!(bench.get("/m").await.unwrap().status, 401);
+    assert_eq!(bench.outcomes(), ["302", "401"]);
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_of_the_query_is_masked_everywhere() {
+    let key = "canary+7f3a/=";
+    let server = Server::start(|seen| match seen.index {
+        0 => answer(302, &["location: /in?back=%2Fm%3Fcs%3Dcanary%2B7f3a%2F%3D"], ""),
+        _ => answer(
+            200,
+            &["link: </m?page=2&cs=canary%2B7f3a%2F%3D>; rel=\"next\""],
+            "{\"next\": \"/m?cs=canary%2B7f3a%2F%3D\", \"key\": \"canary+7f3a/=\"}",
+        ),
+    })
+    .await;
+    let mut plan = Plan::for_server(&server);
+    plan.auth = Auth::Query(vec![("cs".into(), key.to_owned().into())]);
+    let bench = plan.start();
+    let response = bench.get("/m").await.unwrap();
+    assert_eq!(response.body, "{\"next\": \"/m?cs=***\", \"key\": \"***\"}");
+    let told = format!("{response:?} {:?}", bench.lines());
+    assert!(told.contains("</m?page=2&cs=***>") && !told.contains("canary"), "{told}");
+}
+
+#[tokio::test]
 async fn a_credential_that_breaks_a_header_is_refused_without_being_shown() {
     let server = echo().await;
     let mut plan = Plan::for_server(&server);

@@ -161,7 +161,8 @@ async fn an_authority_of_the_operator_makes_its_federation_reachable() {
 async fn a_redirect_from_https_to_http_is_refused() {
     let plain = Server::start(|_| answer(200, &[], "canary")).await;
     let ours = authority("our federation's authority");
-    let location = format!("http://club.example:{}/members", plain.port());
+    // The server repeats the key that it was sent.
+    let location = format!("http://club.example:{}/members?cs=canary-7f3a", plain.port());
     let redirect = format!("HTTP/1.1 302 X\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
     let server = secure(made("club.example", NOW, Some(&ours)), redirect.into_bytes()).await;
     // Granted and excepted: what is wrong is the way down alone.
@@ -172,8 +173,12 @@ async fn a_redirect_from_https_to_http_is_refused() {
             let exception = format!("club.example:{}", plain.port());
             plan.options.allow_private.push(exception.parse().unwrap());
         }
-        let reason = denied(plan.start().get("/members").await);
-        assert!(reason.contains("http://"), "{reason}");
+        plan.auth = Auth::Query(vec![("cs".into(), "canary-7f3a".to_owned().into())]);
+        let bench = plan.start();
+        let reason = denied(bench.get("/members").await);
+        assert!(reason.contains("leaves https:// for http://"), "{reason}");
+        let told = format!("{reason} {:?}", bench.lines());
+        assert!(!told.contains("canary"), "{told}");
     }
     assert_eq!(plain.connections(), 0);
 }
