@@ -162,6 +162,20 @@ pub fn updated_at(
     secrets::updated_at(read, place(connection, &row))
 }
 
+/// Whether a connection logs in with something of its own: its credentials, or what was granted to it on the connector's
+/// client. Such a login is its own affair, and so is the pace that the remote system allows it.
+pub fn is_own(
+    read: &dyn Read,
+    connector: ConnectorId,
+    (organization, connection): (&str, ConnectionId),
+) -> Result<bool, store::Error> {
+    if updated_at(read, connector, Some((organization, connection)))?.is_some() {
+        return Ok(true);
+    }
+    let holder = Holder::of_connection(connector, organization, connection);
+    Ok(grants::get(read, &holder)?.is_some())
+}
+
 /// Whether there were any. What was granted on them goes with them. They are gone for good when [`secrets::shred`] comes
 /// back.
 pub fn delete(

@@ -133,10 +133,8 @@ fn tell(txn: &Txn, run: &Run, health: &health::Options) -> Result<(), Error> {
         notify::raise(txn, event)?;
     }
     // Whose credentials they are matters only to who is to blame.
-    let own = !run.errors.is_empty() && {
-        let connection = Some((run.organization.as_str(), run.connection));
-        credentials::updated_at(txn, run.connector, connection)?.is_some()
-    };
+    let connection = (run.organization.as_str(), run.connection);
+    let own = !run.errors.is_empty() && credentials::is_own(txn, run.connector, connection)?;
     if health::note_run(txn, run, own, health)? {
         notify::raise(txn, about(EventKind::Recovered, run))?;
     }

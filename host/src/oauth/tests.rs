@@ -3,6 +3,7 @@
 use super::*;
 use crate::credentials::Given;
 use crate::egress::TokenAsk;
+use crate::model::ConnectionId;
 use crate::model::directory::{AuthType, Connector};
 use crate::model::manifest::ClientAuth;
 use crate::model::notice::{Event, EventKind};
@@ -279,4 +280,21 @@ async fn somebody_is_told_once_of_a_grant_that_died() {
     assert_eq!(raised.len(), 1, "{raised:?}");
     assert_eq!(raised[0].event.kind, EventKind::CredentialsDead);
     assert_eq!(raised[0].event.facts[Event::REASON], "withdrawn");
+}
+
+#[tokio::test]
+async fn an_authorization_of_a_connection_is_a_login_of_its_own() {
+    let bench = Bench::authorized().await;
+    let (connector, of) = (bench.holder.connector, ("club", ConnectionId(1)));
+    let is_own = || {
+        let read = bench.manager.store.read().unwrap();
+        credentials::is_own(&read, connector, of).unwrap()
+    };
+    assert!(!is_own(), "the connector's is everybody's");
+    let holder = Holder::of_connection(connector, of.0, of.1);
+    let grant = Grant { holder, ..bench.grant() };
+    let written = bench.manager.store.write(move |txn| grants::put(txn, &grant)).await;
+    let written: Result<(), store::Error> = written;
+    written.unwrap();
+    assert!(is_own());
 }

@@ -142,7 +142,7 @@ pub fn outbound(
     Ok(Arc::new(client))
 }
 
-/// All runs on one credential share its rate limit, whatever their organizations.
+/// All runs on one credential, or one authorization, share its rate limit, whatever their organizations.
 fn pace(
     read: &dyn Read,
     connector: &Connector,
@@ -150,7 +150,7 @@ fn pace(
     manifest: &ConnectorManifest,
 ) -> Result<Pace, Failure> {
     let own = match connection {
-        Some((_, id)) => credentials::updated_at(read, connector.id, connection)?.map(|_| id),
+        Some(of) => credentials::is_own(read, connector.id, of)?.then_some(of.1),
         None => None,
     };
     let credential = match own {
