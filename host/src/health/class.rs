@@ -12,12 +12,24 @@ pub enum Class {
     Neither,
 }
 
-/// By the code of a run's first error. `own`: the connection logs in with credentials of its own, so that a refused login
-/// is its own affair.
+/// By the code of a run's first error. `own`: the connection logs in with credentials or an authorization of its own, so
+/// that a refused login is its own affair.
 pub fn class(code: &str, own: bool) -> Class {
     match code {
-        "remote.auth" | "connector.credentials" if own => Class::Organization,
         "remote.auth"
+        | "connector.credentials"
+        | "oauth.client-refused"
+        | "oauth.needs-reauth"
+        | "oauth.not-authorized"
+            if own =>
+        {
+            Class::Organization
+        }
+        "remote.auth"
+        | "oauth.client-refused"
+        | "oauth.needs-reauth"
+        | "oauth.not-authorized"
+        | "oauth.unavailable"
         | "remote.unavailable"
         | "remote.bad-response"
         | "remote.config"

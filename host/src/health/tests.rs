@@ -164,12 +164,21 @@ fn only_faults_of_the_connector_count_against_it() {
         assert_eq!(rig.report(None, BEGIN + 20).state.consecutive_failures, 0, "{code}");
         assert_eq!((rig.failures_of(1), rig.failures_of(2)), (9, 0), "{code}");
     }
-    // Nor does a refused login with credentials of the connection's own.
-    let rig = Rig::new();
-    for fault in 0..9 {
-        rig.run_as(1, BEGIN + fault, RunStatus::NeedsReauth, Some("remote.auth"), false, true);
+    // A refused login does, unless it was with credentials of the connection's own.
+    for code in
+        ["remote.auth", "oauth.client-refused", "oauth.needs-reauth", "oauth.not-authorized"]
+    {
+        for own in [true, false] {
+            let rig = Rig::new();
+            for fault in 0..9 {
+                rig.run_as(1, BEGIN + fault, RunStatus::NeedsReauth, Some(code), false, own);
+            }
+            let wanted = if own { ConnectorStatus::Active } else { ConnectorStatus::Error };
+            assert_eq!(rig.status(), wanted, "{code}, own: {own}");
+        }
     }
-    assert_eq!(rig.status(), ConnectorStatus::Active);
+    // Where a platform gives no tokens, all wait for the same one.
+    assert_eq!(class("oauth.unavailable", true), Class::Connector);
 }
 
 #[test]

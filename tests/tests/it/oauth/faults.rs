@@ -326,6 +326,40 @@ fn disconnecting_revokes_and_forgets() {
     assert!(state.revoked[0]["authorization"].is_string());
 }
 
+#[test]
+fn logins_that_fail_disable_the_connector_unless_they_are_one_connections() {
+    let withdrawn = || Fault::answer(400, r#"{"error":"invalid_grant"}"#);
+    let status = |bench: &Bench| {
+        text(&bench.host.get(&format!("/connectors/{}", bench.connector)), "status")
+    };
+    let bench = Bench::new();
+    bench.authority.script([withdrawn()]);
+    for run in 1..=5 {
+        assert_eq!(status(&bench), "active", "before run {run}");
+        bench.fails("needsReauth", "oauth.needs-reauth");
+    }
+    assert_eq!(status(&bench), "error");
+    // A platform that gives no token is down for everybody.
+    let bench = Bench::new();
+    bench.authority.state().down = true;
+    for _ in 1..=5 {
+        bench.fails("failed", "oauth.unavailable");
+    }
+    assert_eq!(status(&bench), "error");
+    // A connection that was authorized on the connector's client harms nobody else.
+    let bench = Bench::with(json!({}), json!({}));
+    let parameters = bench.start(json!({"connectionId": bench.connection}));
+    let state = value(&parameters, "state");
+    let query = query(&[("state", &state), ("code", "canary-code")]);
+    assert_eq!(call_back(&bench.host, &query, "application/json").status, 200);
+    bench.authority.state().generation = 7;
+    bench.authority.script([withdrawn()]);
+    for _ in 1..=6 {
+        bench.fails("needsReauth", "oauth.needs-reauth");
+    }
+    assert_eq!(status(&bench), "active");
+}
+
 /// A secret as it could be kept by mistake: as it is, in hex, and in base64 at each of the three alignments.
 fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![secret.to_owned(), hex::encode(secret), encoded(secret)];
