@@ -8,11 +8,14 @@ use crate::credentials;
 use crate::disk::Room;
 use crate::health;
 use crate::model::ConnectorId;
+use crate::model::directory::{Connection, Connector};
 use crate::model::notice::{Event, EventKind};
 use crate::notify;
 use crate::secrets;
-use crate::store::{self, directory, lookup, meta, retention};
+use crate::store::health::Whose;
+use crate::store::{self, Read, directory, lookup, meta, retention};
 use jiff::Timestamp;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +25,10 @@ const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 const OLD_VIEW_MILLIS_MAX: i64 = 60_000;
 /// How long a connector is left alone after a probe, also where nothing came of it.
 const REST_MILLIS: i64 = 1_000;
+/// Connections that a probe asks through at the most: what is wrong with one of them says nothing of the connector.
+const PROBED_MAX: usize = 5;
+/// Connections that these are chosen among.
+const PROBED_AMONG: usize = 200;
 /// Rows that are gone through in one transaction.
 const BATCH: usize = 64;
 /// How often it is looked for what is old enough to go.
@@ -187,22 +194,21 @@ async fn look_at_disk(deps: &Deps, now: i64) -> Result<(), store::Error> {
     deps.store.write(write).await
 }
 
-/// One cheap authenticated call decides whether the connector is active again.
+/// Cheap authenticated calls decide whether the connector is active again.
 async fn probe(deps: Deps, id: ConnectorId, tripped_at: i64) -> ConnectorId {
     let parties = deps.store.read().and_then(|read| {
-        let mut first = lookup::connections_of_connector(&read, id, None, 1)?;
-        Ok((directory::connector(&read, id)?, first.pop()))
+        let connections = telling(&read, id)?;
+        Ok((directory::connector(&read, id)?, connections))
     });
-    let (connector, connection) = match parties {
-        Ok((Some(connector), connection)) => (connector, connection),
+    let (connector, connections) = match parties {
+        Ok((Some(connector), connections)) => (connector, connections),
         Ok((None, _)) => return id,
         Err(error) => {
             tracing::error!(%error, connector = %id, "cannot probe");
             return id;
         }
     };
-    let report = check::check(&deps, connector, connection).await;
-    let found = report.error.map_or(Ok(()), |failure| Err((failure.code, failure.message)));
+    let found = ask(&deps, &connector, connections).await;
     let (options, now) = (deps.options.health, clock::to_millis(deps.clock.now()));
     let noted: Result<bool, store::Error> = deps
         .store
@@ -215,4 +221,37 @@ async fn probe(deps: Deps, id: ConnectorId, tripped_at: i64) -> ConnectorId {
         Err(error) => tracing::error!(%error, connector = %id, "cannot note a probe"),
     }
     id
+}
+
+/// The connections to probe through, each with whether it logs in with something of its own. Those that use the
+/// connector's login say most, and among them those that worked last.
+fn telling(read: &dyn Read, id: ConnectorId) -> Result<Vec<(Connection, bool)>, store::Error> {
+    let mut found = Vec::new();
+    for row in lookup::connections_of_connector(read, id, None, PROBED_AMONG)? {
+        let own = credentials::is_own(read, id, (row.organization.as_str(), row.id))?;
+        let fares = store::health::get(read, Whose(id, Some(row.id)))?;
+        found.push((own, Reverse(fares.last_success_at), row));
+    }
+    found.sort_by_key(|(own, worked, _)| (*own, *worked));
+    Ok(found.into_iter().take(PROBED_MAX).map(|(own, _, row)| (row, own)).collect())
+}
+
+/// Asks through one connection after the other until an answer says something of the connector.
+async fn ask(
+    deps: &Deps,
+    connector: &Connector,
+    connections: Vec<(Connection, bool)>,
+) -> Result<(), (String, String)> {
+    let mut connections = connections.into_iter();
+    let mut through = connections.next();
+    loop {
+        let own = through.as_ref().is_some_and(|(_, own)| *own);
+        let connection = through.map(|(row, _)| row);
+        let report = check::check(deps, connector.clone(), connection).await;
+        let Some(failure) = report.error else { return Ok(()) };
+        through = connections.next();
+        if through.is_none() || health::class(&failure.code, own) == health::Class::Connector {
+            return Err((failure.code, failure.message));
+        }
+    }
 }

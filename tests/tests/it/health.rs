@@ -2,10 +2,10 @@
 //! data never harms another.
 
 use serde_json::{Value, json};
-use syncline_tests::foireann::{Fault, Rule};
+use syncline_tests::foireann::{Fault, Options, Rule};
 
 use crate::access::world::{json_of, token, with_token};
-use crate::fixture::{Host, ORG, Setup, text};
+use crate::fixture::{CLUB, Host, ORG, Setup, federation, text};
 use crate::rig::{SMALL_LIMITS, paged, program};
 
 const BAD_ORG: &str = "misspelled";
@@ -178,6 +178,25 @@ fn a_probe_takes_the_connector_back_when_it_is_well() {
     assert!(shown["uptime"].as_f64().expect("a number") < 100.0, "{shown:#}");
     setup.synced();
     assert_eq!(health(&setup)["status"], "healthy");
+}
+
+#[test]
+fn a_probe_is_not_led_astray_by_one_connection() {
+    let config = format!("{SMALL_LIMITS}[health]\nprobeSecondsMin = 1\nprobeSecondsMax = 1\n");
+    let sim = federation(Options::members(5));
+    let host = Host::with_config(&[sim.host_port()], &config);
+    let connector = host.create_connector(&sim.base_url(), json!({}));
+    // The first connection is to a club that the federation does not know.
+    host.create_organization(BAD_ORG);
+    host.connect(BAD_ORG, &connector, "no-such-club", json!({}));
+    host.create_organization(ORG);
+    let connection = host.connect(ORG, &connector, CLUB, json!({}));
+    let setup = Setup { host, sim, connector, connection };
+    tripped(&setup, Fault::status(503));
+    setup.sim.clear_faults();
+    let path = format!("/connectors/{}", setup.connector);
+    setup.host.until(&path, "to recover", |row| row["status"] == "active");
+    setup.synced();
 }
 
 #[test]
