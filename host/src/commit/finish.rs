@@ -10,7 +10,8 @@ use crate::model::notice::{Event, EventKind};
 use crate::model::run::{PhaseTiming, Run};
 use crate::notify;
 use crate::queue::{self, Postponed};
-use crate::store::{Store, Txn, directory, failures, runs};
+use crate::store::health::Whose;
+use crate::store::{self, Store, Txn, directory, failures, runs};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -129,16 +130,41 @@ fn close(txn: &Txn, plan: &Plan, run: Run) -> Result<(), Error> {
 
 /// What the end of an attempt means to its connection's health and to the people who look after it.
 fn tell(txn: &Txn, run: &Run, health: &health::Options) -> Result<(), Error> {
-    if let Some(event) = event_of(run).filter(|_| !run.dry_run) {
-        notify::raise(txn, event)?;
-    }
     // Whose credentials they are matters only to who is to blame.
     let connection = (run.organization.as_str(), run.connection);
     let own = !run.errors.is_empty() && credentials::is_own(txn, run.connector, connection)?;
+    if !run.dry_run {
+        if is_refused_anew(txn, run, own)? {
+            notify::raise(txn, because(EventKind::CredentialsDead, run))?;
+        }
+        if let Some(event) = event_of(run) {
+            notify::raise(txn, event)?;
+        }
+    }
     if health::note_run(txn, run, own, health)? {
         notify::raise(txn, about(EventKind::Recovered, run))?;
     }
     Ok(())
+}
+
+/// Whether the login is refused for the first time since the connection was well or the credentials were set: a key that
+/// was revoked fails every night, and is told of once. An authorization that died is told of by its status.
+fn is_refused_anew(txn: &Txn, run: &Run, own: bool) -> Result<bool, store::Error> {
+    let refused =
+        |code: Option<&str>| matches!(code, Some("remote.auth" | "connector.credentials"));
+    let code = run.errors.first().map(|error| error.code.as_str());
+    if run.status != RunStatus::Failed || run.superseded_by.is_some() || !refused(code) {
+        return Ok(false);
+    }
+    let whose = Whose(run.connector, Some(run.connection));
+    let failing = store::health::get(txn, whose)?.consecutive_failures > 0;
+    let last = store::health::lines(txn, whose, 1)?.pop();
+    let Some(last) = last.filter(|line| failing && refused(line.code.as_deref())) else {
+        return Ok(true);
+    };
+    let connection = own.then_some((run.organization.as_str(), run.connection));
+    let set = credentials::updated_at(txn, run.connector, connection)?;
+    Ok(set.is_some_and(|at| at >= last.at))
 }
 
 /// What a run's end tells the people who look after the connection, where it did not end well.
@@ -150,14 +176,21 @@ fn event_of(run: &Run) -> Option<Event> {
         RunStatus::Held => EventKind::RunHeld,
         _ => return None,
     };
-    let mut event = about(kind, run);
-    if let Some(error) = run.errors.first() {
-        event = event.fact(Event::CODE, &error.code).fact(Event::REASON, &error.message);
+    let event = because(kind, run);
+    let reason = run.held_reason.as_ref().filter(|_| kind == EventKind::RunHeld);
+    Some(match reason {
+        Some(reason) => event.fact(Event::REASON, reason),
+        None => event,
+    })
+}
+
+/// An event about a run that has ended, with its first error.
+fn because(kind: EventKind, run: &Run) -> Event {
+    let event = about(kind, run);
+    match run.errors.first() {
+        Some(error) => event.fact(Event::CODE, &error.code).fact(Event::REASON, &error.message),
+        None => event,
     }
-    if let Some(reason) = run.held_reason.as_ref().filter(|_| kind == EventKind::RunHeld) {
-        event = event.fact(Event::REASON, reason);
-    }
-    Some(event)
 }
 
 /// An event about a run that has ended.

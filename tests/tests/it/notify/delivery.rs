@@ -303,3 +303,38 @@ fn what_happens_to_a_connection_is_told_kind_by_kind() {
         "{told:#?}"
     );
 }
+
+#[test]
+fn a_refused_key_is_told_of_once_until_something_changes() {
+    let sim = Club::sim();
+    let host = Host::with_config(&[sim.host_port()], QUICK);
+    let url = format!("{}/nowhere", sim.base_url());
+    let channel = |kind: &str| {
+        let config = json!({"url": url, "secret": SIGNING_SECRET});
+        create(&host, &json!({"name": kind, "kind": "webhook", "events": [kind], "config": config}))
+    };
+    let (dead, failed) = (channel("credentialsDead"), channel("runFailed"));
+    let told = |channel: &str| -> u64 {
+        let rows = deliveries(&host);
+        let of_channel = rows.iter().filter(|row| row["channelId"] == channel);
+        of_channel.filter_map(|row| row["eventCount"].as_u64()).sum()
+    };
+    let club = Club::over(&host, sim, "Federation");
+    let refused = || {
+        club.sim.clear_faults();
+        club.sim.fault(Rule::any(Fault::status(401)));
+        let run = host.sync(ORG, &club.connector, json!({}));
+        assert_eq!(run["errors"][0]["code"], "remote.auth", "{run:#}");
+    };
+    refused();
+    refused();
+    club.succeeds(&host);
+    refused();
+    refused();
+    let path = format!("/connectors/{}/credentials", club.connector);
+    host.change("PUT", &path, &json!({"apiKey": "another key"}), 200);
+    refused();
+    // Both kinds leave the outbox in the order in which they came.
+    until(&host, "five failed runs", || (told(&failed) >= 5).then_some(()));
+    assert_eq!((told(&failed), told(&dead)), (5, 3), "{:#?}", deliveries(&host));
+}
