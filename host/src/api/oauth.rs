@@ -86,7 +86,9 @@ pub(super) async fn refresh(
     bytes: Bytes,
 ) -> Result<Json<Value>, Problem> {
     let (holder, organization) = holder(&api, &caller, id, &bytes).await?;
-    let grant = api.deps.oauth.refresh_now(&holder).await?;
+    // What all organizations use is not for one of them to replace.
+    let shared = caller.reach() == Reach::All;
+    let grant = api.deps.oauth.refresh_now(&holder, shared).await?;
     let act = Act::new("refreshAuthorization", &grant.holder).of_key(organization);
     caller.log_alone(&api, act).await?;
     let mut row = Map::new();

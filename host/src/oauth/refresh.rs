@@ -95,9 +95,16 @@ impl Manager {
         })
     }
 
-    /// Refreshes now because a person asks for it; the grant as it is then.
-    pub async fn refresh_now(self: &Arc<Self>, holder: &Holder) -> Result<Grant, Error> {
-        let found = grant_in_force(&self.store.read()?, holder)?.ok_or(Error::NotAuthorized)?;
+    /// Refreshes now because a person asks for it; the grant as it is then. `shared`: also the connector's, where the
+    /// holder has none of its own.
+    pub async fn refresh_now(
+        self: &Arc<Self>,
+        holder: &Holder,
+        shared: bool,
+    ) -> Result<Grant, Error> {
+        let found = grant_in_force(&self.store.read()?, holder)?;
+        let found = found.filter(|grant| shared || grant.holder == *holder);
+        let found = found.ok_or(Error::NotAuthorized)?;
         self.flight(&found.holder, Why::Asked, wire::to_log()).await?;
         grants::get(&self.store.read()?, &found.holder)?.ok_or(Error::NotAuthorized)
     }

@@ -239,10 +239,10 @@ async fn warnings_come_once_for_each_step() {
         );
     }
     // A token that lives longer begins anew.
-    bench.manager.refresh_now(&bench.holder).await.unwrap();
+    bench.manager.refresh_now(&bench.holder, true).await.unwrap();
     bench.pass(SignedDuration::from_secs(1));
     *lock(&bench.endpoint.refresh_seconds) = 200 * 86_400;
-    bench.manager.refresh_now(&bench.holder).await.unwrap();
+    bench.manager.refresh_now(&bench.holder, true).await.unwrap();
     assert_eq!(bench.grant().warned_days, None);
 }
 
@@ -254,7 +254,7 @@ fn to_millis_after(begin: Timestamp, days: u32) -> i64 {
 async fn a_grant_that_was_replaced_meanwhile_is_not_marked() {
     let bench = Bench::authorized().await;
     let (old, holder) = (bench.grant().generation, bench.holder.clone());
-    bench.manager.refresh_now(&holder).await.unwrap();
+    bench.manager.refresh_now(&holder, true).await.unwrap();
     let marked = bench
         .manager
         .store

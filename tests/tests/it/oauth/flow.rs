@@ -177,8 +177,8 @@ fn a_connection_uses_its_own_authorization_before_the_connectors() {
     let refused_before = bench.authority.state().api_refused;
     bench.synced();
     assert_eq!(bench.authority.state().api_refused, refused_before);
-    let path = format!("/connectors/{}/oauth/refresh", bench.connector);
-    let refreshed = bench.host.call("POST", &path, &of, 200);
+    let refresh = format!("/connectors/{}/oauth/refresh", bench.connector);
+    let refreshed = bench.host.call("POST", &refresh, &of, 200);
     assert_eq!(refreshed["connectionId"], bench.connection);
     let path = format!("/organizations/{ORG}/connections/{}", bench.connection);
     let shown = bench.host.get(&path)["credentials"].clone();
@@ -192,14 +192,32 @@ fn a_connection_uses_its_own_authorization_before_the_connectors() {
     let as_treasurer =
         |body: &Value| bench.host.send("POST", &start, &[("Authorization", &bearer)], body).status;
     assert_eq!((as_treasurer(&of), as_treasurer(&json!({}))), (200, 403));
+    let again = bench.host.send("POST", &refresh, &[("Authorization", &bearer)], &of);
+    assert_eq!(again.status, 200);
     let audit = bench.host.list("/audit");
     let actions: Vec<&str> = audit.iter().filter_map(|entry| entry["action"].as_str()).collect();
     for (action, times) in
-        [("startAuthorization", 3), ("authorize", 2), ("refreshAuthorization", 1)]
+        [("startAuthorization", 3), ("authorize", 2), ("refreshAuthorization", 2)]
     {
         let found = actions.iter().filter(|found| **found == action).count();
         assert_eq!(found, times, "{action} in {actions:?}");
     }
+}
+
+#[test]
+fn what_all_use_is_not_refreshed_by_one_organization() {
+    let bench = fresh(json!({}));
+    assert_eq!(back(&bench, &begun(&bench, json!({})), GOOD).status, 200);
+    let body = json!({"name": "treasurer", "role": "orgAdmin", "organizationId": ORG});
+    let token = text(&bench.host.call("POST", "/tokens", &body, 201), "token");
+    let path = format!("/connectors/{}/oauth/refresh", bench.connector);
+    let of = json!({"connectionId": bench.connection});
+    let bearer = format!("Bearer {token}");
+    let answer = bench.host.send("POST", &path, &[("Authorization", &bearer)], &of);
+    refused(&answer, 409, "oauth.not-authorized");
+    assert_eq!(bench.asked(), 1, "the platform was asked for the code alone");
+    let refreshed = bench.host.call("POST", &path, &of, 200);
+    assert_eq!(refreshed["connectionId"], Value::Null, "who manages all may: {refreshed:#}");
 }
 
 #[test]
