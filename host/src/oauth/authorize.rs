@@ -109,8 +109,22 @@ impl Manager {
         Ok(Start { authorization_url: url, state, attempt })
     }
 
-    /// Ends an authorization with what the platform sent back, through the browser of `session`.
+    /// Ends an authorization with what the platform sent back, through the browser of `session`. In a task of its own: state
+    /// and code are worth nothing a second time, and the browser may leave meanwhile.
     pub async fn complete(
+        self: &Arc<Self>,
+        callback: Callback,
+        session: Option<SessionId>,
+    ) -> Result<Completed, Error> {
+        let (manager, work) = (Arc::clone(self), self.clock.work());
+        let task = self.tasks.spawn(async move { (manager.redeem(callback, session).await, work) });
+        match self.clock.rest(task).await {
+            Ok((completed, _)) => completed,
+            Err(error) => Err(Error::inside(&error)),
+        }
+    }
+
+    async fn redeem(
         self: &Arc<Self>,
         callback: Callback,
         session: Option<SessionId>,

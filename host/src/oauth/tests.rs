@@ -10,6 +10,7 @@ use crate::model::notice::{Event, EventKind};
 use crate::model::oauth::{BlockedReason, Initiator};
 use crate::store::{directory, notices};
 use crate::test_rows;
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -172,6 +173,16 @@ async fn a_state_lives_for_ten_minutes_and_is_stored_as_a_hash() {
     bench.pass(SignedDuration::from_secs(1));
     let late = bench.complete(second).await;
     assert!(matches!(late, Err(Error::Callback(_))), "{late:?}");
+    assert_eq!(bench.endpoint.asked(), 1);
+}
+
+#[tokio::test]
+async fn an_authorization_outlives_the_browser_that_brought_it() {
+    let bench = Bench::new().await;
+    let state = bench.start().await;
+    assert!(bench.complete(state).now_or_never().is_none(), "nothing is there at once");
+    bench.manager.settle().await;
+    assert_eq!(bench.grant().authorized_by.as_deref(), Some("who"));
     assert_eq!(bench.endpoint.asked(), 1);
 }
 
