@@ -1,6 +1,7 @@
-//! When an access token is replaced, and when it is dead. Pure: chance and time are arguments.
+//! When an access token is replaced, when it is dead, and when no other is asked for. Pure: chance and time are arguments.
 
-use crate::model::oauth::Grant;
+use super::Error;
+use crate::model::oauth::{BlockedReason, Grant};
 
 /// A token is replaced at least this long before it expires, unless it lives hardly longer.
 const SKEW_MILLIS_MIN: i64 = 60_000;
@@ -30,6 +31,15 @@ pub(super) fn is_due(grant: &Grant, now: i64) -> bool {
 
 pub(super) fn is_dead(grant: &Grant, now: i64) -> bool {
     grant.expires_at.is_some_and(|at| at <= now)
+}
+
+/// The error of a grant whose tokens are not to be used until somebody acts.
+pub(super) fn unblocked(grant: &Grant) -> Result<(), Error> {
+    let Some(blocked) = &grant.blocked else { return Ok(()) };
+    Err(match blocked.reason {
+        BlockedReason::NeedsReauth => Error::NeedsReauth(blocked.message.clone()),
+        BlockedReason::ClientRefused => Error::ClientRefused(blocked.message.clone()),
+    })
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 //! Its steps: mark the grant, ask, commit the new tokens, only then hand out the access token. `docs/administrator.md`
 //! tells what a crash between two of them means.
 
-use super::lives::{is_dead, is_due, lived};
+use super::lives::{is_dead, is_due, lived, unblocked};
 use super::tokens::Tokens;
 use super::watch::{days_left, needs_reauth};
 use super::wire::{self, Issued, Refused};
-use super::{Error, Manager, Profile, Token, grant_in_force, lock};
+use super::{Detached, Error, Manager, Profile, Token, grant_in_force, lock};
 use crate::credentials::OAuthClient;
 use crate::egress::{Recorder, TokenAsk, TokenSource};
 use crate::model::http::HttpFailure;
@@ -196,7 +196,7 @@ impl Manager {
     }
 
     /// One refresh to its end. Looks again first: whoever asked may have looked before the last one ended.
-    async fn refresh(&self, holder: &Holder, why: Why, recorder: Recorder) -> Token {
+    async fn refresh(self: &Arc<Self>, holder: &Holder, why: Why, recorder: Recorder) -> Token {
         let read = self.store.read()?;
         let grant = grants::get(&read, holder)?.ok_or(Error::NotAuthorized)?;
         let by_hand = matches!(why, Why::Asked);
@@ -231,7 +231,7 @@ impl Manager {
         let asked_at = self.now();
         let asked = self.ask(&profile, &client, &tokens, &recorder).await;
         match asked {
-            Ok(issued) => self.keep(&grant, &tokens, issued, asked_at).await,
+            Ok(issued) => self.keep(&grant, &tokens, issued, asked_at, (profile, client)).await,
             Err(Refused::Dead(words)) => {
                 let reason = if interrupted {
                     format!("{words}; an earlier refresh was cut off before its answer was stored")
@@ -247,7 +247,7 @@ impl Manager {
             Err(Refused::Denied(reason)) => Err(Error::Config(reason)),
             Err(Refused::Lie(words, refresh)) => {
                 if let Some(refresh) = refresh {
-                    self.keep_refresh_token(&grant, &tokens, refresh).await?;
+                    self.keep_refresh_token(&grant, &tokens, refresh, (profile, client)).await?;
                 }
                 Err(self.put_off(holder, words, None))
             }
@@ -323,7 +323,14 @@ impl Manager {
     }
 
     /// Stores new tokens; the access token is used only after that. Where somebody authorized anew meanwhile, theirs count.
-    async fn keep(&self, grant: &Grant, old: &Tokens, issued: Issued, asked_at: i64) -> Token {
+    async fn keep(
+        self: &Arc<Self>,
+        grant: &Grant,
+        old: &Tokens,
+        issued: Issued,
+        asked_at: i64,
+        client: (Profile, OAuthClient),
+    ) -> Token {
         let rotated = issued.refresh.is_some();
         let tokens = Tokens {
             client_id: old.client_id.clone(),
@@ -347,7 +354,7 @@ impl Manager {
             warned_days: grant.warned_days.filter(still),
             ..lived(grant.clone(), asked_at, issued.life_millis, self.chance(&grant.holder))
         };
-        if !self.replace(grant, kept, tokens).await? {
+        if !self.replace(grant, kept, tokens, client).await? {
             return self.look(&grant.holder).map(|(_, tokens)| tokens.access);
         }
         lock(&self.pauses).remove(&grant.holder);
@@ -357,10 +364,11 @@ impl Manager {
 
     /// An answer without a usable access token held a new refresh token: the old one may be dead by now.
     async fn keep_refresh_token(
-        &self,
+        self: &Arc<Self>,
         grant: &Grant,
         old: &Tokens,
         refresh: Arc<Secret<String>>,
+        client: (Profile, OAuthClient),
     ) -> Result<(), Error> {
         let tokens = Tokens {
             client_id: old.client_id.clone(),
@@ -369,25 +377,36 @@ impl Manager {
             previous: old.refresh.clone(),
         };
         let next = Grant { refresh_started_at: None, ..grant.clone() };
-        self.replace(grant, next, tokens).await?;
-        Ok(())
+        self.replace(grant, next, tokens, client).await.map(drop)
     }
 
     /// Puts `next` with its tokens, under a generation of its own, in place of `grant`; false where that is not there any
-    /// more.
-    async fn replace(&self, grant: &Grant, next: Grant, tokens: Tokens) -> Result<bool, Error> {
+    /// more. Where nothing is, somebody disconnected meanwhile, and nobody else knows the tokens: they are handed back.
+    async fn replace(
+        self: &Arc<Self>,
+        grant: &Grant,
+        next: Grant,
+        tokens: Tokens,
+        client: (Profile, OAuthClient),
+    ) -> Result<bool, Error> {
         let (generation, now, keys) = (grant.generation, self.now(), Arc::clone(&self.keys));
-        let replaced = self.store.write(move |txn| -> Result<bool, Error> {
-            let current = grants::get(txn, &next.holder)?;
-            if current.is_none_or(|current| current.generation != generation) {
-                return Ok(false);
+        let tokens = Arc::new(tokens);
+        let unwanted = Detached { holder: next.holder.clone(), tokens: Arc::clone(&tokens) };
+        let replaced = self.store.write(move |txn| -> Result<Option<bool>, Error> {
+            let Some(current) = grants::get(txn, &next.holder)? else { return Ok(None) };
+            if current.generation != generation {
+                return Ok(Some(false));
             }
             let generation = grants::next_generation(txn)?;
             tokens.put(txn, &keys, &next.holder, now)?;
             grants::put(txn, &Grant { generation, ..next.clone() })?;
-            Ok(true)
+            Ok(Some(true))
         });
-        replaced.await
+        let replaced = replaced.await?;
+        if replaced.is_none() {
+            self.revoke_as(client, unwanted);
+        }
+        Ok(replaced == Some(true))
     }
 
     /// No more refreshes until somebody acts.
@@ -423,12 +442,4 @@ impl Drop for Landing {
     fn drop(&mut self) {
         lock(&self.0.flights).remove(&self.1);
     }
-}
-
-fn unblocked(grant: &Grant) -> Result<(), Error> {
-    let Some(blocked) = &grant.blocked else { return Ok(()) };
-    Err(match blocked.reason {
-        BlockedReason::NeedsReauth => Error::NeedsReauth(blocked.message.clone()),
-        BlockedReason::ClientRefused => Error::ClientRefused(blocked.message.clone()),
-    })
 }

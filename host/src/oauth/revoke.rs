@@ -2,7 +2,7 @@
 //! disconnected, whatever the platform answers.
 
 use super::tokens::Tokens;
-use super::{Error, Manager, wire};
+use super::{Error, Manager, Profile, wire};
 use crate::credentials::OAuthClient;
 use crate::model::oauth::Holder;
 use std::sync::Arc;
@@ -21,31 +21,40 @@ pub struct Detached {
 impl Manager {
     /// Revokes in the background. The client is read now: its credentials may be deleted next.
     pub fn revoke_later(self: &Arc<Self>, detached: Detached) {
-        let Detached { holder, tokens } = detached;
         let prepared = self.store.read().map_err(Error::from).and_then(|read| {
-            let (_, profile) = self.party(&read, &holder)?;
-            Ok((profile, self.client(&read, &holder)?))
+            let (_, profile) = self.party(&read, &detached.holder)?;
+            Ok((profile, self.client(&read, &detached.holder)?))
         });
         match prepared {
-            Ok((profile, client)) => {
-                let manager = Arc::clone(self);
-                self.tasks.spawn(self.clock.task(async move {
-                    let revoked = manager.revoke(&profile, &client, &tokens).await;
-                    match revoked {
-                        Ok(true) => tracing::info!(%holder, "revoked the tokens at the platform"),
-                        Ok(false) => tracing::info!(%holder, "the platform has no `revokeUrl`: its tokens end by themselves"),
-                        Err(reason) => tracing::warn!(%holder, reason, "cannot revoke the tokens: withdraw access at the platform"),
-                    }
-                }));
+            Ok(client) => self.revoke_as(client, detached),
+            Err(error) => {
+                tracing::warn!(holder = %detached.holder, %error, "cannot revoke the tokens");
             }
-            Err(error) => tracing::warn!(%holder, %error, "cannot revoke the tokens"),
         }
+    }
+
+    /// The same as the client that they were given to.
+    pub(super) fn revoke_as(
+        self: &Arc<Self>,
+        (profile, client): (Profile, OAuthClient),
+        detached: Detached,
+    ) {
+        let Detached { holder, tokens } = detached;
+        let manager = Arc::clone(self);
+        self.tasks.spawn(self.clock.task(async move {
+            let revoked = manager.revoke(&profile, &client, &tokens).await;
+            match revoked {
+                Ok(true) => tracing::info!(%holder, "revoked the tokens at the platform"),
+                Ok(false) => tracing::info!(%holder, "the platform has no `revokeUrl`: its tokens end by themselves"),
+                Err(reason) => tracing::warn!(%holder, reason, "cannot revoke the tokens: withdraw access at the platform"),
+            }
+        }));
     }
 
     /// The refresh token takes the access tokens with it; without one the access token itself. False: no address to ask.
     async fn revoke(
         &self,
-        profile: &super::Profile,
+        profile: &Profile,
         client: &OAuthClient,
         tokens: &Tokens,
     ) -> Result<bool, String> {

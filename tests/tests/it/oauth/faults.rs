@@ -327,6 +327,29 @@ fn disconnecting_revokes_and_forgets() {
 }
 
 #[test]
+fn tokens_that_come_after_a_disconnection_are_handed_back() {
+    let bench = Bench::with(json!({}), json!({}));
+    let of = json!({"connectionId": bench.connection});
+    let state = value(&bench.start(of.clone()), "state");
+    let query = query(&[("state", &state), ("code", "canary-code")]);
+    assert_eq!(call_back(&bench.host, &query, "application/json").status, 200);
+    bench.authority.script([Fault::HoldAfter]);
+    let refresh = format!("/connectors/{}/oauth/refresh", bench.connector);
+    thread::scope(|scope| {
+        let refreshing = scope.spawn(|| bench.host.call("POST", &refresh, &of, 409));
+        bench.authority.wait("a refresh under way", |state| state.held == 1);
+        let path = format!("/organizations/{ORG}/connections/{}", bench.connection);
+        bench.host.change("DELETE", &path, &Value::Null, 204);
+        bench.authority.wait("the old tokens", |state| state.revoked.len() == 1);
+        bench.authority.release();
+        let answer = refreshing.join().expect("an answer");
+        assert_eq!(answer["code"], "oauth.not-authorized", "{answer:#}");
+    });
+    bench.authority.wait("the new tokens", |state| state.revoked.len() == 2);
+    assert_eq!(bench.authority.state().revoked[1]["token"], "canary-refresh-2");
+}
+
+#[test]
 fn logins_that_fail_disable_the_connector_unless_they_are_one_connections() {
     let withdrawn = || Fault::answer(400, r#"{"error":"invalid_grant"}"#);
     let status = |bench: &Bench| {
