@@ -35,6 +35,9 @@ const MEMBERS: [&str; 10] = [
     "webhookSecretPrevious",
 ];
 
+/// Those that are sent in a header, or beside what is.
+const SENT: [&str; 6] = ["apiKey", "username", "password", "token", "accessToken", "refreshToken"];
+
 /// The longest value: a key in PEM form fits well.
 const VALUE_CHARS_MAX: usize = 16_384;
 
@@ -114,7 +117,10 @@ pub fn faults(auth_type: AuthType, given: &Given) -> Vec<(String, String)> {
             serde_json::Value::String(text) if text.chars().count() > VALUE_CHARS_MAX => {
                 format!("must have at most {VALUE_CHARS_MAX} characters")
             }
-            serde_json::Value::String(_) => continue,
+            serde_json::Value::String(text) => match unsendable(member, text) {
+                Some(problem) => problem.to_owned(),
+                None => continue,
+            },
             _ => "must be a text".to_owned(),
         };
         faults.push((member.clone(), problem));
@@ -136,6 +142,18 @@ pub fn faults(auth_type: AuthType, given: &Given) -> Vec<(String, String)> {
         }
     }
     faults
+}
+
+/// What keeps a value from being sent, which every request would fail by.
+fn unsendable(member: &str, text: &str) -> Option<&'static str> {
+    match member {
+        _ if SENT.contains(&member) && text.contains(char::is_control) => {
+            Some("must not have line breaks or other control characters")
+        }
+        // RFC 7617, 2: the first colon ends the user name.
+        "username" if text.contains(':') => Some("must not have a colon"),
+        _ => None,
+    }
 }
 
 /// Seals and stores them: for the connector, or for one connection of an organization.
@@ -361,5 +379,36 @@ fn api_key(
                 name.parse().map_err(|_| Error::Wrong(format!("{name:?} is no header name")))?;
             Ok(Auth::Header { name, value: secret })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_that_cannot_be_sent_are_refused_by_their_member() {
+        #[track_caller]
+        fn check(auth_type: AuthType, given: serde_json::Value, expected: &[(&str, &str)]) {
+            let found = faults(auth_type, &Given::new(given));
+            let found: Vec<_> =
+                found.iter().map(|(member, words)| (member.as_str(), words.as_str())).collect();
+            assert_eq!(found, expected);
+        }
+        let control = "must not have line breaks or other control characters";
+        check(AuthType::ApiKey, json!({"apiKey": "k\r"}), &[("apiKey", control)]);
+        check(AuthType::Bearer, json!({"token": "abc\n"}), &[("token", control)]);
+        let pair =
+            |username: &str, password: &str| json!({"username": username, "password": password});
+        check(AuthType::Basic, pair("Séan\0", "p"), &[("username", control)]);
+        check(AuthType::Basic, pair("u", "a\u{7f}b"), &[("password", control)]);
+        check(AuthType::Basic, pair("u:v", "p"), &[("username", "must not have a colon")]);
+        check(AuthType::Basic, pair("Séan", "a: b"), &[]);
+        let client = json!({
+            "clientId": "a:b", "clientSecret": "c", "accessToken": "x\ty", "refreshToken": "r\n",
+            "webhookSecret": "first line\nsecond line",
+        });
+        check(AuthType::OAuth2, client, &[("accessToken", control), ("refreshToken", control)]);
     }
 }

@@ -179,6 +179,7 @@ fn connectors(setup: &Setup) -> Vec<Case> {
         make("/credentials/apiKey", json!(null), "is missing"),
         make("/credentials/apiKey", json!(5), "must be a text"),
         make("/credentials/apikey", json!("k"), "known are apiKey"),
+        make("/credentials/apiKey", json!("k\n"), "control characters"),
         make("/syncConfig/schedule", json!("every night"), "`0 2 * * *`"),
         make("/syncConfig/schedule", json!("0 0 2 * * *"), "`0 2 * * *`"),
         make("/syncConfig/timezone", json!("GMT+25"), "Europe/Dublin"),
