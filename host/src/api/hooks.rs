@@ -265,8 +265,8 @@ pub(super) async fn reception(
             "url": format!("{url}/webhooks/{}", connector.id),
             "scheme": reception.scheme,
             "schemes": *signature::NAMES,
-            "ready": reception.fault.is_none(),
-            "problem": reception.fault,
+            "ready": reception.ready,
+            "problem": reception.problem,
             "secret": { "set": reception.secret_set, "previousSet": reception.previous_set },
             "refused": refused,
         })))

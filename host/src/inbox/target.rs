@@ -6,7 +6,7 @@ use crate::model::directory::{Connector, ConnectorStatus};
 use crate::model::manifest::{Manifest, WebhookSpec};
 use crate::model::{ConnectionId, ConnectorId};
 use crate::plugin::{Loaded, Registry};
-use crate::signature::{Keys, Verifier, shipped};
+use crate::signature::{Keys, SecretFault, Verifier, shipped};
 use crate::store::{Read, Store, directory, lookup};
 use crate::vault::{Keyring, Secret};
 use std::collections::HashMap;
@@ -34,8 +34,9 @@ pub struct Reception {
     pub scheme: Option<String>,
     pub secret_set: bool,
     pub previous_set: bool,
-    /// Why nothing can be received, in words.
-    pub fault: Option<String>,
+    pub ready: bool,
+    /// Why nothing can be received, or which secret is left out, in words.
+    pub problem: Option<String>,
 }
 
 pub(super) struct Targets {
@@ -108,16 +109,11 @@ impl Targets {
         let own = own.as_ref().map(|own| (own.organization.as_str(), own.id));
         let secrets = self.secrets(&read, connector, own);
         let texts: Vec<&str> = secrets.iter().map(|secret| secret.expose().as_str()).collect();
-        if texts.is_empty() {
-            return Ok(None);
+        let (keys, wrong) = Keys::fitting(verifier.scheme(), &texts, &self.filler);
+        if let Some(fault) = wrong.map(left_out) {
+            tracing::warn!(%connector, fault, "a webhook secret does not fit the scheme");
         }
-        let keys = match Keys::new(verifier.scheme(), &texts, &self.filler) {
-            Ok(keys) => keys,
-            Err(fault) => {
-                tracing::warn!(%connector, %fault, "deliveries are refused");
-                return Ok(None);
-            }
-        };
+        let Some(keys) = keys else { return Ok(None) };
         let plugin_name = row.plugin;
         Ok(Some(Target { connector, connection, scheme, verifier, keys, plugin, plugin_name }))
     }
@@ -149,30 +145,42 @@ impl Targets {
 
     pub(super) fn reception(&self, connector: ConnectorId) -> Result<Reception, Error> {
         let read = self.store.read()?;
-        let none = Reception { scheme: None, secret_set: false, previous_set: false, fault: None };
-        let fault = |fault: &str| Some(fault.to_owned());
+        let none = Reception {
+            scheme: None,
+            secret_set: false,
+            previous_set: false,
+            ready: false,
+            problem: None,
+        };
+        let problem = |words: &str| Some(words.to_owned());
         let Some(row) = directory::connector(&read, connector)? else { return Ok(none) };
         let Some((_, scheme, verifier)) = self.scheme(&row) else {
-            let fault = fault("the connector's plugin takes no webhooks, or is not active");
-            return Ok(Reception { fault, ..none });
+            let problem = problem("the connector's plugin takes no webhooks, or is not active");
+            return Ok(Reception { problem, ..none });
         };
         let secrets = self.secrets(&read, connector, None);
         let texts: Vec<&str> = secrets.iter().map(|secret| secret.expose().as_str()).collect();
-        let keys = Keys::new(verifier.scheme(), &texts, &self.filler);
+        let (keys, wrong) = Keys::fitting(verifier.scheme(), &texts, &self.filler);
+        let is_off = row.status == ConnectorStatus::Inactive;
         Ok(Reception {
             scheme: Some(scheme),
             secret_set: !texts.is_empty(),
             previous_set: texts.len() > 1,
-            fault: match keys {
-                Err(wrong) => Some(wrong.to_string()),
-                Ok(_) if texts.is_empty() => fault("no `webhookSecret` is set in the credentials"),
-                Ok(_) if row.status == ConnectorStatus::Inactive => {
-                    fault("the connector is not active")
-                }
-                Ok(_) => None,
+            ready: keys.is_some() && !is_off,
+            problem: match wrong {
+                Some(wrong) => Some(left_out(wrong)),
+                None if texts.is_empty() => problem("no `webhookSecret` is set in the credentials"),
+                None if is_off => problem("the connector is not active"),
+                None => None,
             },
         })
     }
+}
+
+/// Why a secret, by its place among them, does not count.
+fn left_out((place, fault): (usize, SecretFault)) -> String {
+    let name = if place == 0 { "webhookSecret" } else { "webhookSecretPrevious" };
+    format!("`{name}` is left out: {fault}")
 }
 
 /// The scheme that the settings name, else the manifest's default.

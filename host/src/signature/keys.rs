@@ -46,6 +46,23 @@ impl Keys {
         Ok(Keys(keys))
     }
 
+    /// The keys of those secrets that are ones for the scheme, and which is the first that is not. None: none of them is.
+    pub fn fitting(
+        scheme: &SignatureScheme,
+        secrets: &[&str],
+        filler: &[u8],
+    ) -> (Option<Keys>, Option<(usize, SecretFault)>) {
+        let (mut fitting, mut wrong) = (Vec::new(), None);
+        for (place, secret) in secrets.iter().enumerate() {
+            match Keys::new(scheme, &[*secret], filler) {
+                Ok(_) => fitting.push(*secret),
+                Err(fault) => wrong = wrong.or(Some((place, fault))),
+            }
+        }
+        let keys = (!fitting.is_empty()).then(|| Keys::new(scheme, &fitting, filler).ok());
+        (keys.flatten(), wrong)
+    }
+
     /// Keys that nobody has, for receivers that do not exist.
     pub fn nobody(filler: &[u8]) -> Keys {
         Keys([(); KEYS].map(|()| Zeroizing::new(filler.to_vec())))

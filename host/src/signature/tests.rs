@@ -243,6 +243,20 @@ fn a_secret_must_be_what_its_scheme_asks_for() {
 }
 
 #[test]
+fn a_secret_that_does_not_fit_takes_no_other_along() {
+    let scheme = shipped("standard").unwrap();
+    let fitting = |secrets: &[&str]| {
+        let (keys, wrong) = Keys::fitting(scheme.scheme(), secrets, FILLER);
+        (keys.is_some(), wrong.map(|(place, _)| place))
+    };
+    assert_eq!(fitting(&[STANDARD_SECRET, "whsec_AAAA"]), (true, None));
+    assert_eq!(fitting(&[STANDARD_SECRET, "old secret"]), (true, Some(1)));
+    assert_eq!(fitting(&["old secret", STANDARD_SECRET]), (true, Some(0)));
+    assert_eq!(fitting(&["old secret"]), (false, Some(0)));
+    assert_eq!(fitting(&[]), (false, None));
+}
+
+#[test]
 fn deliveries_are_told_apart_by_what_is_signed() {
     let github = format!("sha256={HEX}");
     let named = |id: &'static str| {

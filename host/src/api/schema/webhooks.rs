@@ -150,7 +150,7 @@ pub(in crate::api) struct Reception {
     /// What `config.webhookScheme` may choose among.
     schemes: Vec<String>,
     ready: bool,
-    /// Why nothing can be received.
+    /// Why nothing can be received, or which secret is left out.
     problem: Option<String>,
     secret: ReceptionSecret,
     /// What was refused since the server started, by verdict.

@@ -230,6 +230,26 @@ fn both_secrets_are_valid_while_they_change() {
 }
 
 #[test]
+fn a_secret_before_of_another_form_harms_nothing() {
+    let hooks = standard();
+    let path = format!("/connectors/{}/webhooks", hooks.setup.connector);
+    let reception = || hooks.host().get(&path);
+    assert_eq!((&reception()["ready"], &reception()["problem"]), (&json!(true), &Value::Null));
+    // As it was entered for another scheme.
+    hooks.set_credentials(json!({
+        "apiKey": API_KEY, "webhookSecret": STANDARD, "webhookSecretPrevious": "no base64 at all",
+    }));
+    hooks.tell("updated", "M-1");
+    let shown = reception();
+    assert_eq!((&shown["ready"], &shown["secret"]["previousSet"]), (&json!(true), &json!(true)));
+    assert!(text(&shown, "problem").contains("`webhookSecretPrevious` is left out"), "{shown:#}");
+    let broken = json!({"apiKey": API_KEY, "webhookSecret": "no base64 at all"});
+    hooks.set_credentials(broken);
+    assert_eq!(reception()["ready"], false);
+    assert_eq!(hooks.send(&hooks.signed(&hooks.event("updated", "M-1"))).status, 401);
+}
+
+#[test]
 fn a_connection_with_a_secret_of_its_own_has_an_address_of_its_own() {
     let hooks = hooks("github", SECRET, 1, FAST);
     let connection = &hooks.setup.connection;
