@@ -40,17 +40,17 @@ pub(super) fn masked_url(shown: String, auth: &Auth) -> String {
     in_text(shown, &forms(&auth.secrets(None), SECRET_BYTES_MIN_IN_DATA))
 }
 
-/// The secrets as servers write them: as they are, and percent-encoded with either blank.
+/// The secrets as servers write them: as they are, encoded as forms are, and as RFC 3986 has it.
 fn forms(secrets: &[Zeroizing<String>], bytes_min: usize) -> Vec<Zeroizing<String>> {
     let mut forms = Vec::new();
     for secret in secrets.iter().filter(|secret| secret.len() >= bytes_min) {
         let encoded: Zeroizing<String> =
             Zeroizing::new(byte_serialize(secret.as_bytes()).collect());
-        if encoded.contains('+') {
-            forms.push(Zeroizing::new(encoded.replace('+', "%20")));
-        }
-        if encoded.as_str() != secret.as_str() {
-            forms.push(encoded);
+        let strict = encoded.replace('+', "%20").replace('*', "%2A").replace("%7E", "~");
+        for form in [Zeroizing::new(strict), encoded] {
+            if form.as_str() != secret.as_str() && !forms.contains(&form) {
+                forms.push(form);
+            }
         }
         forms.push(secret.clone());
     }
@@ -121,6 +121,7 @@ mod tests {
         check("a key of a", &["a"], "a key of a");
         check("a+b/c=, a%2Bb%2Fc%3D", &["a+b/c="], "***, ***");
         check("a b c, a+b+c, a%20b%20c", &["a b c"], "***, ***, ***");
+        check("a~b/c*, a%7Eb%2Fc*, a~b%2Fc%2A", &["a~b/c*"], "***, ***, ***");
     }
 
     #[test]
