@@ -1,7 +1,8 @@
 """A mail server for tests: keeps each message as a JSON file and answers as the file `mode` says.
 
 It prints {"port": N} when it listens and ends with its standard input. `mode` holds a reply such as `451 not now`, given
-instead of taking the message; without the file every message is taken.
+instead of taking the message, or an address with a reply such as `<dead@example.org> 550 unknown`, given for this
+recipient alone; without the file every message is taken.
 """
 
 import argparse
@@ -19,10 +20,21 @@ class Keeper:
     def __init__(self, directory):
         self.directory = directory
 
-    async def handle_DATA(self, server, session, envelope):
+    def mode(self):
         mode = self.directory / "mode"
-        if mode.exists():
-            return mode.read_text().strip()
+        return mode.read_text().strip() if mode.exists() else ""
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        recipient, _, reply = self.mode().partition(" ")
+        if recipient == f"<{address}>":
+            return reply
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        mode = self.mode()
+        if mode and not mode.startswith("<"):
+            return mode
         count = len(list(self.directory.glob("*.json")))
         kept = {
             "from": envelope.mail_from,

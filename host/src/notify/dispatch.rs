@@ -1,7 +1,8 @@
 //! The dispatcher: takes events out of the outbox, sends what is due, and keeps what became of it.
 //!
 //! One message at a time for each channel, so that a slow receiver delays nobody else. A receiver that fails is left
-//! alone until the failed message is due again. What a crash interrupts is sent again under the same id.
+//! alone for a while that grows with its failures; a message that alone is at fault holds up no other. What a crash
+//! interrupts is sent again under the same id.
 
 use super::group::{self, Down};
 use super::sink::{self, Attempt, Verdict};
@@ -18,13 +19,17 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Messages on their way at once, over all channels.
 const SENDS_MAX: usize = 8;
+/// Due messages of one channel among which one that was not tried yet is looked for.
+const LOOKED_AT_MAX: usize = 64;
+/// Attempts at a message that the receiver does not want.
+const REFUSED_TRIES_MAX: u32 = 5;
 
 /// What the dispatcher stands on. Cheap to clone.
 #[derive(Clone)]
@@ -53,7 +58,7 @@ struct Rounds {
     busy: HashMap<task::Id, ChannelId>,
 }
 
-/// Receivers that are left alone, by channel.
+/// Receivers that did not take the last message, by channel.
 type Outages = Arc<std::sync::Mutex<HashMap<ChannelId, Down>>>;
 
 impl Notifier {
@@ -136,35 +141,44 @@ impl Notifier {
         &self,
         rounds: &Rounds,
     ) -> Result<(Vec<(DeliveryId, ChannelId)>, Option<i64>), store::Error> {
-        let now = self.now();
-        let (mut due, mut next) = (Vec::new(), None);
+        let (now, read) = (self.now(), self.store.read()?);
+        let (mut due, mut next) = (Vec::<(ChannelId, Vec<DeliveryId>)>::new(), None);
         let room = SENDS_MAX.saturating_sub(rounds.sends.len());
-        channels::scan_due(&self.store.read()?, &mut |at, id, channel| {
+        channels::scan_due(&read, &mut |at, id, channel| {
             if at > now {
                 next = Some(at);
                 return ControlFlow::Break(());
             }
-            let taken = due.iter().any(|(_, other)| *other == channel);
-            if !taken && !rounds.busy.values().any(|busy| *busy == channel) {
-                due.push((id, channel));
+            let has_room = due.len() < room;
+            match due.iter_mut().find(|(other, _)| *other == channel) {
+                Some((_, ids)) if ids.len() < LOOKED_AT_MAX => ids.push(id),
+                None if has_room && !rounds.busy.values().any(|busy| *busy == channel) => {
+                    due.push((channel, vec![id]));
+                }
+                _ => {}
             }
-            if due.len() < room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            ControlFlow::Continue(())
         })?;
-        due.truncate(room);
-        Ok((due, next))
+        let mut chosen = Vec::with_capacity(due.len());
+        for (channel, ids) in due {
+            chosen.extend(untried_first(&read, &ids)?.map(|id| (id, channel)));
+        }
+        Ok((chosen, next))
     }
 
     async fn one(self, delivery: Delivery, channel: Channel, outages: &Outages) {
         let id = delivery.id;
-        let report = match self.attempt(delivery, &channel).await {
-            Ok((delivery, verdict)) => self.keep(delivery, verdict).await,
+        let kept = match self.attempt(delivery, &channel).await {
+            Ok((delivery, verdict)) => self.keep(delivery, &verdict).await.map(|_| verdict),
             Err(error) => Err(error),
         };
-        match report {
-            Ok(report) => {
-                let (mut outages, version) = (lock(outages), channel.version);
-                match report.delivery.due_at {
-                    Some(until) => outages.insert(channel.id, Down { until, version }),
+        match kept {
+            Ok(verdict) => {
+                let (mut outages, now) = (lock(outages), self.now());
+                let before = outages.get(&channel.id).copied();
+                let random = self.clock.chance(&format!("{} {now}", channel.id));
+                match outage(before, &channel, &verdict, &self.options, random, now) {
+                    Some(down) => outages.insert(channel.id, down),
                     None => outages.remove(&channel.id),
                 };
             }
@@ -195,6 +209,7 @@ impl Notifier {
             created_at: delivery.created_at,
             now: self.now(),
             to: to.as_deref(),
+            tries: delivery.attempts,
             timeout: self.options.send_max,
         };
         let begun = Instant::now();
@@ -210,8 +225,8 @@ impl Notifier {
     }
 
     /// Writes what became of an attempt, in one transaction.
-    async fn keep(&self, delivery: Delivery, verdict: Verdict) -> Result<Report, Error> {
-        let (now, options) = (self.now(), Arc::clone(&self.options));
+    async fn keep(&self, delivery: Delivery, verdict: &Verdict) -> Result<Report, Error> {
+        let (now, options, verdict) = (self.now(), Arc::clone(&self.options), verdict.clone());
         let random = self.clock.chance(&format!("{} {}", delivery.id, delivery.attempts));
         let kept = self.store.write(move |txn| -> Result<Report, store::Error> {
             let mut delivery = delivery.clone();
@@ -248,7 +263,9 @@ impl Notifier {
                     delivery.answer = Some(answer.clone());
                     (DeliveryState::Sent, answer)
                 }
-                Verdict::Retry { reason, .. } | Verdict::Gone { reason } => {
+                Verdict::Retry { reason, .. }
+                | Verdict::Refused { reason }
+                | Verdict::Gone { reason } => {
                     delivery.last_error = Some(reason.clone());
                     (DeliveryState::Failed, reason)
                 }
@@ -277,8 +294,49 @@ fn lock(outages: &Outages) -> std::sync::MutexGuard<'_, HashMap<ChannelId, Down>
     outages.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// The message that goes out next of those that are due: one that was tried already waits for those that were not, so
+/// that it cannot keep them back for ever.
+pub(super) fn untried_first(
+    read: &dyn store::Read,
+    ids: &[DeliveryId],
+) -> Result<Option<DeliveryId>, store::Error> {
+    for id in ids {
+        if channels::delivery(read, *id)?.is_none_or(|delivery| !delivery.was_tried()) {
+            return Ok(Some(*id));
+        }
+    }
+    Ok(ids.first().copied())
+}
+
+/// How long a receiver is left alone behind an attempt. What a message is refused for says nothing of the receiver.
+pub(super) fn outage(
+    before: Option<Down>,
+    channel: &Channel,
+    verdict: &Verdict,
+    options: &Options,
+    random: u32,
+    now: i64,
+) -> Option<Down> {
+    let before = before.filter(|down| down.version == channel.version);
+    match verdict {
+        Verdict::Sent { .. } | Verdict::Gone { .. } => None,
+        Verdict::Refused { .. } => before,
+        Verdict::Retry { after, .. } => {
+            let failures = before.map_or(0, |down| down.failures).saturating_add(1);
+            let until = now.saturating_add(wait_millis(options, failures, *after, random));
+            Some(Down { until, version: channel.version, failures })
+        }
+    }
+}
+
+fn wait_millis(options: &Options, failures: u32, after: Option<Duration>, random: u32) -> i64 {
+    let own = options.retry.wait(failures, random);
+    let wait = after.map_or(own, |after| after.max(own)).as_millis();
+    i64::try_from(wait).unwrap_or(i64::MAX)
+}
+
 /// Moves a message to its next state; answers the receiver's words.
-fn note(
+pub(super) fn note(
     txn: &Txn,
     delivery: &mut Delivery,
     verdict: &Verdict,
@@ -303,21 +361,37 @@ fn note(
             }
             Ok(reason.clone())
         }
-        Verdict::Retry { reason, after } => {
+        Verdict::Refused { reason } if delivery.attempts >= REFUSED_TRIES_MAX => {
             delivery.last_error = Some(reason.clone());
-            let own = options.retry.wait(delivery.attempts, random);
-            let wait = after.map_or(own, |after| after.max(own)).as_millis();
-            let due = now.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX));
-            let begun = delivery.first_attempt_at.unwrap_or(now);
-            let last = i64::try_from(options.retry_for.as_millis()).unwrap_or(i64::MAX);
-            if due > begun.saturating_add(last) {
-                delivery.end(DeliveryState::Failed, now);
-            } else {
-                delivery.due_at = Some(due);
-            }
+            delivery.end(DeliveryState::Failed, now);
             Ok(reason.clone())
         }
+        Verdict::Refused { reason } => Ok(put_off(delivery, reason, None, options, random, now)),
+        Verdict::Retry { reason, after } => {
+            Ok(put_off(delivery, reason, *after, options, random, now))
+        }
     }
+}
+
+/// Until it is tried again; or gives it up where that would be too late.
+fn put_off(
+    delivery: &mut Delivery,
+    reason: &str,
+    after: Option<Duration>,
+    options: &Options,
+    random: u32,
+    now: i64,
+) -> String {
+    delivery.last_error = Some(reason.to_owned());
+    let due = now.saturating_add(wait_millis(options, delivery.attempts, after, random));
+    let begun = delivery.first_attempt_at.unwrap_or(now);
+    let last = i64::try_from(options.retry_for.as_millis()).unwrap_or(i64::MAX);
+    if due > begun.saturating_add(last) {
+        delivery.end(DeliveryState::Failed, now);
+    } else {
+        delivery.due_at = Some(due);
+    }
+    reason.to_owned()
 }
 
 /// The names of the rows that a message's events are about.

@@ -23,6 +23,8 @@ const QUIET: &str = "quiet";
 pub(super) struct Down {
     pub(super) until: i64,
     pub(super) version: u64,
+    /// In a row.
+    pub(super) failures: u32,
 }
 
 /// Whom a message to a channel is for.

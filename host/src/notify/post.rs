@@ -131,13 +131,14 @@ async fn send(
     }
 }
 
-/// 2xx took it, 410 wants no more, everything else may be tried again.
+/// 2xx took it, 410 wants no more, three others do not want this message, everything else may be tried again.
 fn judged(response: &HttpResponse, now: i64) -> Attempted {
     let words = String::from_utf8_lossy(&response.body);
     let said = format!("{} {}", response.status, words.trim());
     let said = said.trim_end().to_owned();
     let verdict = match response.status {
         200..=299 => Verdict::Sent { answer: said },
+        400 | 413 | 422 => Verdict::Refused { reason: said },
         410 => Verdict::Gone { reason: said },
         _ => Verdict::Retry { reason: said, after: retry_after(response, now) },
     };
@@ -196,6 +197,8 @@ mod tests {
         assert_eq!(verdict(response(302, "", &[])), retry("302", None));
         assert_eq!(verdict(response(404, "no_team\n", &[])), retry("404 no_team", None));
         assert_eq!(verdict(response(503, "", &[("retry-after", "120")])), retry("503", Some(120)));
+        let refused = Verdict::Refused { reason: "413 too long".to_owned() };
+        assert_eq!(verdict(response(413, "too long", &[])), refused);
         let gone = Verdict::Gone { reason: "410 bye".to_owned() };
         assert_eq!(verdict(response(410, "bye", &[])), gone);
     }

@@ -23,6 +23,8 @@ pub(super) enum Verdict {
     Sent { answer: String },
     /// Not now; `after` is what the receiver asked for.
     Retry { reason: String, after: Option<Duration> },
+    /// Not this message: others may get through.
+    Refused { reason: String },
     /// The receiver wants no more messages, ever.
     Gone { reason: String },
 }
@@ -42,6 +44,10 @@ impl Attempted {
     pub(super) fn retry(reason: String) -> Attempted {
         Attempted { answered: false, verdict: Verdict::Retry { reason, after: None } }
     }
+
+    pub(super) fn refused(reason: String) -> Attempted {
+        Attempted { answered: true, verdict: Verdict::Refused { reason } }
+    }
 }
 
 /// What one attempt needs beyond the channel.
@@ -55,6 +61,8 @@ pub(super) struct Attempt<'a> {
     pub(super) now: i64,
     /// Instead of the channel's own recipients.
     pub(super) to: Option<&'a [String]>,
+    /// Attempts before this one.
+    pub(super) tries: u32,
     pub(super) timeout: Duration,
 }
 
@@ -101,7 +109,7 @@ pub(super) async fn send(
             Sink::Email(mail) => {
                 let to = attempt.to.unwrap_or(&mail.to);
                 if to.is_empty() {
-                    return Attempted::retry("there is nobody to write to".to_owned());
+                    return Attempted::refused("there is nobody to write to".to_owned());
                 }
                 let letter = email::Letter {
                     mail,
@@ -110,6 +118,7 @@ pub(super) async fn send(
                     message: attempt.message,
                     id: attempt.id,
                     created_at: attempt.created_at,
+                    tries: attempt.tries,
                     timeout: attempt.timeout,
                 };
                 email::send(egress, &letter).await
@@ -131,6 +140,7 @@ fn shown(verdict: Verdict, secret: Option<&Secret<String>>) -> Verdict {
     match verdict {
         Verdict::Sent { answer } => Verdict::Sent { answer: clean(answer) },
         Verdict::Retry { reason, after } => Verdict::Retry { reason: clean(reason), after },
+        Verdict::Refused { reason } => Verdict::Refused { reason: clean(reason) },
         Verdict::Gone { reason } => Verdict::Gone { reason: clean(reason) },
     }
 }

@@ -1,7 +1,8 @@
 //! Grouping, quiet hours, outages and the text of messages, with times as arguments.
 
 use super::group::{self, Down};
-use super::{Options, text};
+use super::sink::Verdict;
+use super::{Options, dispatch, text};
 use crate::backoff::RequestRetry;
 use crate::model::OrgNo;
 use crate::model::access::{Grant, OrgKey, Role, User};
@@ -131,7 +132,7 @@ impl Desk {
     }
 
     fn seal(&self, id: DeliveryId, until: Option<i64>, now: i64) -> Option<Delivery> {
-        let down = until.map(|until| Down { until, version: 1 });
+        let down = until.map(|until| Down { until, version: 1, failures: 1 });
         let sealed = self.store.write_blocking(move |txn| group::seal(txn, id, down, now, WINDOW));
         sealed.unwrap().map(|(delivery, _)| delivery)
     }
@@ -451,10 +452,8 @@ fn names_make_no_line_of_their_own() {
     assert!(many.data.to_string().len() < 20_000, "receivers take 20 KB");
 }
 
-/// The waits between attempts, and when it is enough.
-#[test]
-fn waits_double_to_a_cap() {
-    let options = Options {
+fn options() -> Options {
+    Options {
         public_url: String::new(),
         window: std::time::Duration::ZERO,
         retry: RequestRetry {
@@ -465,9 +464,72 @@ fn waits_double_to_a_cap() {
         retry_for: std::time::Duration::from_secs(3 * 86_400),
         send_max: std::time::Duration::from_secs(30),
         drain_max: std::time::Duration::ZERO,
-    };
+    }
+}
+
+/// The waits between attempts, and when it is enough.
+#[test]
+fn waits_double_to_a_cap() {
+    let options = options();
     let waits: Vec<u64> =
         (1..=12).map(|attempt| options.retry.wait(attempt, u32::MAX).as_secs() / 60 + 1).collect();
     assert_eq!(waits[..9], [1, 2, 4, 8, 16, 32, 64, 128, 256]);
     assert_eq!(waits[9..], [360; 3]);
+}
+
+#[test]
+fn a_message_that_nobody_wants_ends_soon_and_leaves_its_receiver_open() {
+    let desk = Desk::new(&[channel(1)]);
+    desk.tell(event(EventKind::RunFailed, NOON));
+    let mut unwanted = desk.seal(desk.due(NOON)[0], None, NOON).unwrap();
+    let refused = Verdict::Refused { reason: "there is nobody to write to".to_owned() };
+    let (mut now, mut states) = (NOON, Vec::new());
+    while let Some(due) = unwanted.due_at {
+        now = now.max(due);
+        unwanted.attempts += 1;
+        let (verdict, before) = (refused.clone(), unwanted);
+        let noted = desk.store.write_blocking(move |txn| -> Result<Delivery, store::Error> {
+            let mut delivery = before.clone();
+            dispatch::note(txn, &mut delivery, &verdict, &options(), u32::MAX, now)?;
+            Ok(delivery)
+        });
+        unwanted = noted.unwrap();
+        states.push(unwanted.state);
+        assert_eq!(dispatch::outage(None, &channel(1), &refused, &options(), 0, now), None);
+    }
+    assert_eq!(states.len(), 5, "{states:?}");
+    assert_eq!(unwanted.state, DeliveryState::Failed);
+    assert!(now - NOON <= 15 * MINUTE, "{} minutes", (now - NOON) / MINUTE);
+    let known = Down { until: NOON, version: 1, failures: 3 };
+    let after = |verdict: &Verdict| {
+        dispatch::outage(Some(known), &channel(1), verdict, &options(), 0, NOON)
+    };
+    assert_eq!(after(&refused), Some(known), "an outage is neither over nor longer");
+    assert_eq!(after(&Verdict::Sent { answer: "ok".to_owned() }), None);
+}
+
+/// It may be the message that is at fault, which no answer tells: the others must get their turn.
+#[test]
+fn what_was_not_tried_goes_before_what_failed() {
+    let desk = Desk::new(&[channel(1)]);
+    desk.tell(event(EventKind::RunFailed, NOON));
+    let failing = desk.seal(desk.due(NOON)[0], None, NOON).unwrap();
+    desk.tell(event(EventKind::RunHeld, NOON + 1));
+    let due = desk.due(NOON + 1);
+    assert_eq!(due[0], failing.id, "it is the first that is due");
+    let next = |ids: &[DeliveryId]| {
+        dispatch::untried_first(&desk.store.read().unwrap(), ids).unwrap().unwrap()
+    };
+    assert_eq!(next(&due), due[1]);
+    assert_eq!(next(&due[..1]), failing.id);
+    // However often the one failed: the receiver is left alone by what it failed in a row.
+    let failed = Verdict::Retry { reason: "500".to_owned(), after: None };
+    let down = |before| {
+        dispatch::outage(before, &channel(1), &failed, &options(), u32::MAX, NOON).unwrap()
+    };
+    let first = down(None);
+    assert_eq!((first.failures, first.until / 1_000), (1, (NOON + MINUTE) / 1_000 - 1));
+    assert_eq!(down(Some(first)).failures, 2);
+    let changed = Down { version: 0, failures: 9, ..first };
+    assert_eq!(down(Some(changed)).failures, 1, "a changed channel begins anew");
 }

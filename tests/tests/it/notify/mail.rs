@@ -205,6 +205,61 @@ fn a_mail_that_is_put_off_arrives_under_its_id() {
     assert_eq!(sink.got().len(), 1);
 }
 
+/// A mail channel of the installation, and an organization without one whose admins are these.
+#[track_caller]
+fn with_admins(host: &Host, sink: &Sink, club: &Club, admins: &[&str]) {
+    let channel = json!({
+        "name": "default", "kind": "email", "events": ["diskLow", "connectorDisabled"],
+        "config": config(sink, "none"),
+    });
+    create(host, &channel);
+    for email in admins {
+        let user = json!({
+            "email": email, "name": email, "role": "orgAdmin", "organizationId": ORG,
+            "password": "correct horse battery staple 9",
+        });
+        host.call("POST", "/users", &user, 201);
+    }
+    club.fails(host);
+}
+
+#[test]
+fn a_dead_mailbox_keeps_a_message_from_nobody_else() {
+    let Some(python) = python() else { return };
+    let (sink, sim) = (Sink::new(&python, "mailbox.py").started(), Club::sim());
+    let host = Host::with_config(&[sim.host_port(), sink.host_port()], QUICK);
+    let club = Club::over(&host, sim, "Federation");
+    sink.mode("<dead@example.ie> 550 5.1.1 no such mailbox");
+    with_admins(&host, &sink, &club, &["dead@example.ie", "well@example.ie"]);
+    let log = settled(&host);
+    assert_eq!((log[0]["state"].as_str(), &log[0]["attempts"]), (Some("sent"), &json!(1)));
+    assert!(text(&log[0], "answer").contains("not taken for dead@example.ie"), "{log:#?}");
+    assert_eq!(sink.got()[0]["to"], json!(["well@example.ie"]), "{:#?}", sink.got());
+}
+
+/// One organization's message that nobody takes is no reason to tell others nothing.
+#[test]
+fn a_message_that_cannot_be_delivered_holds_up_no_other() {
+    let Some(python) = python() else { return };
+    let (sink, sim) = (Sink::new(&python, "mailbox.py").started(), Club::sim());
+    let host = Host::with_config(&[sim.host_port(), sink.host_port()], QUICK);
+    let club = Club::over(&host, sim, "Federation");
+    sink.mode("<dead@example.ie> 550 5.1.1 no such mailbox");
+    with_admins(&host, &sink, &club, &["dead@example.ie"]);
+    until(&host, "a refused attempt", || {
+        deliveries(&host).into_iter().find(|row| row["attempts"].as_u64() >= Some(1))
+    });
+    let channel = host.list("/notifications/channels").remove(0);
+    let path = format!("/notifications/channels/{}", text(&channel, "id"));
+    host.change("PATCH", &path, &json!({"events": ["recovered"]}), 200);
+    club.succeeds(&host);
+    sink.wait_for(&host, 1);
+    let log = settled(&host);
+    let failed: Vec<&Value> = log.iter().filter(|row| row["state"] == "failed").collect();
+    assert_eq!((failed.len(), &failed[0]["attempts"]), (1, &json!(5)), "{log:#?}");
+    assert!(text(failed[0], "lastError").contains("no such mailbox"), "{log:#?}");
+}
+
 /// An organization without a channel hears of a failed run through the installation's mail channel.
 #[test]
 fn admins_of_an_organization_without_a_channel_are_written_to() {
