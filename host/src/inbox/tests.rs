@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::webhook::{Hook, Verdict};
+use crate::model::webhook::{Hook, HookDue, Verdict};
 use crate::plugin::{self, Engine, Limits};
 use crate::store::secrets as rows;
 use jiff::Timestamp;
@@ -119,6 +119,33 @@ async fn the_key_of_a_day_goes_with_its_last_body() {
     let newest = hooks::get(&view, last).unwrap().unwrap();
     assert!(inbox.open_body(newest).is_ok());
     assert!(hooks::get(&view, HookId(1)).unwrap().is_none());
+}
+
+/// It was answered, so it must come to something, however many others came meanwhile.
+#[tokio::test]
+async fn what_was_put_off_is_kept_until_it_was_processed() {
+    let clock = clock();
+    let (_directory, inbox) = Inbox::for_test(&clock).await;
+    let waiting = inbox.accept(ConnectorId(1), b"waits").await;
+    let mut last = waiting;
+    for _ in 0..options().keep_count_max / 10 {
+        last = inbox.accept(ConnectorId(2), b"flood").await;
+    }
+    let write = move |txn: &store::Txn| -> Result<(), store::Error> {
+        hook_outcomes::put_due(txn, waiting, &HookDue { due_at: 0, attempts: 1, replay: None })?;
+        hook_outcomes::put_processed(txn, last)
+    };
+    inbox.store().write(write).await.unwrap();
+    forward(&clock, 4 * DAY_MILLIS);
+    let now = clock::to_millis(clock.now());
+    inbox.prune(now).await.unwrap();
+    let first = || hooks::first(inbox.store()).unwrap();
+    assert_eq!(first(), waiting);
+    assert!(hook_outcomes::due(&inbox.store().read().unwrap(), waiting).unwrap().is_some());
+    let processed = move |txn: &store::Txn| hook_outcomes::delete_due(txn, waiting);
+    inbox.store().write::<(), store::Error, _>(processed).await.unwrap();
+    inbox.prune(now).await.unwrap();
+    assert_eq!(first(), last, "the newest always stays");
 }
 
 /// As after a restore of an older `inbox.redb` beside a newer `state.redb`.

@@ -3,6 +3,7 @@
 
 use super::{Error, Inbox};
 use crate::clock;
+use crate::model::ids::HookId;
 use crate::store::hooks::{self, Keep};
 use crate::store::{Txn, hook_outcomes};
 use std::time::Duration;
@@ -42,11 +43,16 @@ impl Inbox {
     pub(super) async fn prune(&self, now: i64) -> Result<(), Error> {
         let (store, options) = (&self.0.store, &self.0.options);
         loop {
+            let state = store.read()?;
+            let processed = hook_outcomes::processed(&state)?;
+            // What was put off was answered too, and is still to come to something.
+            let waits = hook_outcomes::first_due(&state)?.map(|id| HookId(id.0.saturating_sub(1)));
+            drop(state);
             let keep = Keep {
                 since: now.saturating_sub(options.keep_millis),
                 count_max: options.keep_count_max,
                 bytes_max: options.keep_bytes_max,
-                processed: hook_outcomes::processed(&store.read()?)?,
+                processed: waits.map_or(processed, |waits| waits.min(processed)),
             };
             if hooks::prune(store, keep, BATCH).await?.len() < BATCH {
                 break;

@@ -92,6 +92,16 @@ pub fn delete_due(txn: &Txn, id: HookId) -> Result<(), Error> {
     txn.delete(HOOKS_DUE, key(id).bytes())
 }
 
+/// The oldest delivery that is to be processed again.
+pub fn first_due(read: &dyn Read) -> Result<Option<HookId>, Error> {
+    let mut first = None;
+    read.scan_rows(HOOKS_DUE, (Bound::Unbounded, Bound::Unbounded), false, &mut |key, _| {
+        first = Parts(key).u64().map(HookId);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(first)
+}
+
 /// Deliveries that are to be processed again.
 #[derive(Debug, Default)]
 pub struct AllDue {

@@ -183,7 +183,7 @@ pub struct Keep {
     pub since: i64,
     pub count_max: u64,
     pub bytes_max: u64,
-    /// Nothing behind this one is deleted: it was not processed yet.
+    /// Nothing behind this one is deleted: it was not processed yet, or waits to be processed again.
     pub processed: HookId,
 }
 

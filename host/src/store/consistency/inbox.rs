@@ -90,6 +90,12 @@ impl Audit<'_> {
         for id in strange {
             self.wrong(format!("{id} is remembered, and {last} is the last delivery"));
         }
+        let waits = hook_outcomes::first_due(self.read)?;
+        if let Some(waits) = waits.filter(|waits| *waits < first) {
+            self.wrong(format!(
+                "{waits} waits to be processed again, and {first} is the first delivery"
+            ));
+        }
         self.pair(self.read, (HOOK_EVENTS_BY_TIME, count(self.read, HOOK_EVENTS)?))?;
         for table in [HOOK_OUTCOMES, HOOKS_DUE] {
             let mut early = Vec::new();
