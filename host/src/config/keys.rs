@@ -208,7 +208,7 @@ pub static KEYS: &[Key] = &[
     number("webhook.verifiedPerMinuteMax", |c| &mut c.webhook.verified_per_minute_max, 1, 10_000_000, "Deliveries with a valid signature of one connector in a minute"),
     number("webhook.unverifiedPerMinuteMax", |c| &mut c.webhook.unverified_per_minute_max, 1, 10_000_000, "Deliveries without a valid signature from one address in a minute"),
     number("webhook.refusedRowsPerHourMax", |c| &mut c.webhook.refused_rows_per_hour_max, 0, 10_000, "Refused deliveries of one connector and verdict in an hour that get a row in the log; the rest is counted"),
-    number("webhook.dedupWindowS", |c| &mut c.webhook.dedup_window_s, 0, 86_400, "How long identical bytes count as the same delivery where the scheme signs neither id nor time, in seconds"),
+    number("webhook.dedupWindowS", |c| &mut c.webhook.dedup_window_s, 0, 86_400, "How long what is signed alike counts as the same delivery where the scheme signs neither id nor time, in seconds"),
     number("webhook.dedupDays", |c| &mut c.webhook.dedup_days, 1, 365, "How long signed ids of deliveries and events are remembered, in days"),
     number("webhook.dedupKeysMax", |c| &mut c.webhook.dedup_keys_max, 1_000, 100_000_000, "Ids of deliveries, and of events, that are remembered; beyond it those that run out first are forgotten"),
     number("health.faultsMax", |c| &mut c.health.faults_max, 1, 1_000, "Consecutive faults of a connector that disable it"),

@@ -64,7 +64,7 @@ pub struct Options {
     pub refused_rows_per_hour_max: u64,
     /// How long signed ids are remembered.
     pub dedup_millis: i64,
-    /// How long identical bytes count as the same delivery, where a scheme signs neither id nor time.
+    /// How long what is signed alike counts as the same delivery, where a scheme signs neither id nor time.
     pub dedup_bytes_millis: i64,
     pub dedup_keys_max: u64,
     pub keep_millis: i64,

@@ -273,7 +273,7 @@ impl Inbox {
                 );
             }
         }
-        // Others than ids cover the body already.
+        // Others than ids cover all that is signed.
         let body = match &verified.identity {
             Identity::Id(_) => digest(body),
             Identity::Timed(_) | Identity::Bytes(_) => [0; 8],

@@ -80,9 +80,9 @@ pub struct Verified {
 pub enum Identity {
     /// The sender's own id.
     Id(String),
-    /// The body and the time that was signed with it.
+    /// All that is signed, a time with it.
     Timed([u8; 32]),
-    /// The body; a later delivery may rightly be identical.
+    /// All that is signed, or the body with a token; a later delivery may rightly be identical.
     Bytes([u8; 32]),
 }
 
@@ -236,7 +236,7 @@ impl Verifier {
             return Err(Refusal::Forged);
         }
         let signed_at = read.time.map(|time| self.instant(time)).transpose()?;
-        Ok(Verified { signed_at, identity: self.identity(headers, body, read.time) })
+        Ok(Verified { signed_at, identity: self.identity(headers, body, &read) })
     }
 
     /// Takes a delivery apart without believing it.
@@ -306,7 +306,7 @@ impl Verifier {
         }
     }
 
-    fn identity(&self, headers: &HeaderMap, body: &[u8], time: Option<&str>) -> Identity {
+    fn identity(&self, headers: &HeaderMap, body: &[u8], read: &Reading<'_>) -> Identity {
         let id = match &self.scheme.delivery_id {
             Some(IdPlace::Header(_)) => {
                 header(headers, &self.id_header).ok().flatten().map(str::to_owned)
@@ -314,16 +314,18 @@ impl Verifier {
             Some(IdPlace::Pointer(pointer)) => body::text_at(body, pointer),
             None => None,
         };
-        match (id, time) {
-            (Some(id), _) if (1..=ID_BYTES_MAX).contains(&id.len()) => Identity::Id(id),
-            (_, Some(time)) => {
-                let mut hash = Sha256::new();
-                hash.update(time.as_bytes());
-                hash.update([0]);
-                hash.update(body);
-                Identity::Timed(hash.finalize().into())
-            }
-            (_, None) => Identity::Bytes(Sha256::digest(body).into()),
+        if let Some(id) = id.filter(|id| (1..=ID_BYTES_MAX).contains(&id.len())) {
+            return Identity::Id(id);
+        }
+        // What the signature covers and nothing else: whoever repeats a delivery can change the rest. A token covers nothing.
+        let mut hash = Sha256::new();
+        match read.parts.is_empty() {
+            true => hash.update(body),
+            false => read.parts.iter().for_each(|part| hash.update(part)),
+        }
+        match read.time {
+            Some(_) => Identity::Timed(hash.finalize().into()),
+            None => Identity::Bytes(hash.finalize().into()),
         }
     }
 }

@@ -265,6 +265,21 @@ fn deliveries_are_told_apart_by_what_is_signed() {
     // The header is not signed: whoever replays the delivery could exchange it.
     assert_eq!(named("1").identity, named("2").identity);
     assert!(matches!(named("1").identity, Identity::Bytes(_)));
+    // Spaces, order, escapes and the case of the signature are not signed either.
+    let form = |body: &[u8]| good("original", SECRET, &[], body).identity;
+    let known = form(&original(ORIGINAL));
+    assert!(matches!(known, Identity::Bytes(_)));
+    assert_eq!(form(&original(&ORIGINAL.to_uppercase())), known);
+    let text = String::from_utf8(original(ORIGINAL)).unwrap();
+    for same in [text.replace(", ", " ,\n"), text.replace("GAA", "G\\u0041A")] {
+        assert_ne!(same, text);
+        assert_eq!(form(same.as_bytes()), known, "{same}");
+    }
+    let token = |body: &[u8]| {
+        good("token", SECRET, &[("Authorization", &format!("Bearer {SECRET}"))], body).identity
+    };
+    assert_eq!(token(b"1"), token(b"1"));
+    assert_ne!(token(b"1"), token(b"2"), "a token covers nothing: the body tells them apart");
     let body = br#"{"no":"id"}"#;
     let at = |now: i64| {
         let verifier = shipped("stripe").unwrap();
