@@ -27,8 +27,12 @@ impl Window {
         usize::try_from(second.rem_euclid(SLOTS as i64)).unwrap_or(0)
     }
 
-    /// Forgets what is a minute old. A clock that was set back stands still here.
+    /// Forgets what is a minute old. A clock that was set back stands still here; by more than a window, it begins anew, or
+    /// nobody would get in before it is where it was.
     fn advance(&mut self, now: i64) {
+        if self.second.saturating_sub(now) > SLOTS as i64 {
+            *self = Window { second: now, sum: 0, counts: [0; SLOTS] };
+        }
         let steps = now.saturating_sub(self.second).clamp(0, SLOTS as i64);
         for step in 1..=steps {
             if let Some(count) = self.counts.get_mut(Window::slot(self.second + step)) {
@@ -98,10 +102,22 @@ mod tests {
         assert_eq!(rate.take("b", 500), Ok(()));
         assert_eq!(rate.take("a", 60_999), Err(1));
         assert_eq!(rate.take("a", 61_000), Ok(()));
-        // A clock that was set back neither opens nor closes.
+        // A clock that was set back by a little neither opens nor closes.
         assert_eq!(rate.take("a", 1_000), Ok(()));
         assert_eq!(rate.take("a", 1_000), Ok(()));
         assert!(rate.take("a", 1_000).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_by_an_hour_keeps_nobody_out() {
+        let mut rate = Rate::new(2, 10);
+        let (late, early) = (7_200_000, 3_600_000);
+        for now in [late, early] {
+            assert_eq!(rate.take("a", now), Ok(()));
+            assert_eq!(rate.take("a", now), Ok(()));
+            assert_eq!(rate.take("a", now), Err(61_000));
+        }
+        assert_eq!(rate.take("a", early + 61_000), Ok(()));
     }
 
     #[test]

@@ -37,7 +37,8 @@ impl Refusals {
     ) -> Option<u64> {
         let hour = self.hours.entry((connector, verdict)).or_default();
         hour.all += 1;
-        if hour.all == 1 || now - hour.since >= HOUR_MILLIS {
+        // Also where the clock was set back by so much.
+        if hour.all == 1 || now.abs_diff(hour.since) >= HOUR_MILLIS.unsigned_abs() {
             (hour.since, hour.rows) = (now, 0);
         }
         if hour.rows >= self.rows_max {
@@ -65,9 +66,11 @@ mod tests {
         assert_eq!([note(5), note(5), note(6), note(7)], [Some(0), Some(0), None, None]);
         assert_eq!(note(HOUR_MILLIS + 4), None);
         assert_eq!(note(HOUR_MILLIS + 5), Some(3));
+        assert_eq!([note(HOUR_MILLIS + 5), note(HOUR_MILLIS + 5)], [Some(0), None]);
+        assert_eq!(note(5), Some(1), "a clock that was set back by an hour");
         assert_eq!(refusals.note(ConnectorId(1), Verdict::TooLarge, 7), Some(0));
         assert_eq!(refusals.note(ConnectorId(2), Verdict::BadSignature, 7), Some(0));
         let counts = refusals.counts(ConnectorId(1));
-        assert_eq!(counts[&Verdict::BadSignature], 6);
+        assert_eq!(counts[&Verdict::BadSignature], 9);
     }
 }
