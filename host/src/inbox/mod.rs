@@ -58,9 +58,9 @@ pub enum Error {
 pub struct Options {
     /// Deliveries with a valid signature, of one connector in a minute.
     pub verified_per_minute_max: u64,
-    /// Deliveries without one, from one address in a minute.
+    /// Deliveries without one, and such as are too old or came before, from one address in a minute.
     pub unverified_per_minute_max: u64,
-    /// Refused deliveries that get a row, of one connector and verdict in an hour; the rest is counted.
+    /// Refused and repeated deliveries that get a row, of one connector and verdict in an hour; the rest is counted.
     pub refused_rows_per_hour_max: u64,
     /// How long signed ids are remembered.
     pub dedup_millis: i64,
@@ -159,7 +159,7 @@ impl Inbox {
         self.0.targets.reception(connector)
     }
 
-    /// What was refused of a connector since the server started.
+    /// What was refused of a connector, or came again, since the server started.
     pub fn counts(&self, connector: ConnectorId) -> Counts {
         lock(&self.0.refusals).counts(connector)
     }

@@ -1,5 +1,5 @@
-//! One delivery, from its arrival to its answer. Reads as the order of the checks: signature, rates, replay window,
-//! room on the disk, then one durable write that finds duplicates.
+//! One delivery, from its arrival to its answer. Reads as the order of the checks: signature, replay window, whether it
+//! came before, rates, room on the disk, then one durable write that finds what came twice at once.
 
 use super::target::Target;
 use super::{Error, Inbox, lock};
@@ -88,6 +88,8 @@ enum Judged {
 enum Refused {
     /// The signature is not that of the connector, or there is none.
     Unverified,
+    /// Signed at another time.
+    Replayed,
     Handshake,
 }
 
@@ -129,21 +131,32 @@ impl Inbox {
             }
         };
         let Some(target) = target else { return Ok(Judged::Answered(Answer::Refused)) };
-        if let Err(wait) = lock(&self.0.verified).take(target.connector, now) {
-            self.note_refused(target, arrival, Verdict::RateLimited, now);
-            return Ok(Judged::Answered(Answer::Slow(wait)));
-        }
         let tolerance = target.verifier.tolerance_millis();
         let is_far = |(at, tolerance): (i64, i64)| now.abs_diff(at) > tolerance.unsigned_abs();
         if verified.signed_at.zip(tolerance).is_some_and(is_far) {
-            self.note_refused(target, arrival, Verdict::Replayed, now);
-            return Ok(Judged::Answered(Answer::Refused));
+            let answer = self.refuse(Some(target), arrival, &Refused::Replayed, now);
+            return Ok(Judged::Answered(answer));
+        }
+        let seen = self.seen(&verified, arrival.body, now);
+        let mut hook = hook(target, arrival, Verdict::Accepted, now);
+        // Whoever has one delivery of a connector can send it for ever: that takes nothing from the sender's own, and not a
+        // row each.
+        if let Some(of) = hooks::known(&self.0.store, target.connector, &seen, now)? {
+            if let Err(wait) = self.slow_down(arrival, now) {
+                return Ok(Judged::Answered(Answer::Slow(wait)));
+            }
+            let noted = lock(&self.0.refusals).note(target.connector, Verdict::Duplicate, now);
+            let Some(unlogged) = noted else {
+                return Ok(Judged::Answered(Answer::Duplicate(of)));
+            };
+            hook.unlogged = unlogged;
+        } else if let Err(wait) = lock(&self.0.verified).take(target.connector, now) {
+            self.note_refused(target, arrival, Verdict::RateLimited, now);
+            return Ok(Judged::Answered(Answer::Slow(wait)));
         }
         if self.is_full() {
             return Ok(Judged::Answered(Answer::Full(FULL_WAIT_MILLIS)));
         }
-        let seen = self.seen(&verified, arrival.body, now);
-        let mut hook = hook(target, arrival, Verdict::Accepted, now);
         if let Identity::Id(id) = verified.identity {
             hook.delivery_id = Some(id);
         }
@@ -211,7 +224,12 @@ impl Inbox {
         }
     }
 
-    /// Answers what is not believed. Only this traffic is slowed down by its address.
+    /// Counts a delivery of what nobody needs to send, by its address alone; or answers how long to wait.
+    fn slow_down(&self, arrival: &Arrival<'_>, now: i64) -> Result<(), i64> {
+        arrival.from.map_or(Ok(()), |from| lock(&self.0.unverified).take(party(from), now))
+    }
+
+    /// Answers what is not believed.
     fn refuse(
         &self,
         target: Option<&Target>,
@@ -219,19 +237,18 @@ impl Inbox {
         refused: &Refused,
         now: i64,
     ) -> Answer {
-        if let Some(from) = arrival.from
-            && let Err(wait) = lock(&self.0.unverified).take(party(from), now)
-        {
+        if let Err(wait) = self.slow_down(arrival, now) {
             return Answer::Slow(wait);
         }
-        match (refused, target) {
-            (Refused::Handshake, _) => Answer::Handshake,
-            (Refused::Unverified, Some(target)) => {
-                self.note_refused(target, arrival, Verdict::BadSignature, now);
-                Answer::Refused
-            }
-            (Refused::Unverified, None) => Answer::Refused,
+        let verdict = match refused {
+            Refused::Handshake => return Answer::Handshake,
+            Refused::Unverified => Verdict::BadSignature,
+            Refused::Replayed => Verdict::Replayed,
+        };
+        if let Some(target) = target {
+            self.note_refused(target, arrival, verdict, now);
         }
+        Answer::Refused
     }
 
     /// Counts what was refused, and writes the first of an hour down. Nobody waits for that.

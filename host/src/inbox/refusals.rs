@@ -1,4 +1,4 @@
-//! What was refused: the first of an hour get a row, the rest is counted, so that no traffic fills the disk.
+//! What was refused, or came again: the first of an hour get a row, the rest is counted, so that no traffic fills the disk.
 
 use crate::model::ConnectorId;
 use crate::model::webhook::Verdict;
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 const HOUR_MILLIS: i64 = 60 * 60 * 1_000;
 
-/// How many deliveries were refused, by verdict.
+/// How many deliveries were refused or came again, by verdict.
 pub type Counts = BTreeMap<Verdict, u64>;
 
 #[derive(Default)]

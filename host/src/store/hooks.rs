@@ -132,6 +132,16 @@ pub fn view(store: &Store) -> Result<Snapshot, Error> {
     store.inbox_file().read()
 }
 
+/// The delivery that is known by this and not forgotten yet.
+pub fn known(
+    store: &Store,
+    connector: ConnectorId,
+    seen: &Seen,
+    now: i64,
+) -> Result<Option<HookId>, Error> {
+    Ok(seen::find(&view(store)?, connector, seen, now)?.map(|known| known.id))
+}
+
 fn decode(id: HookId, row: &[u8]) -> Result<StoredHook, Error> {
     let row = rows::body(HOOKS, row)?;
     let row = row.get(SUM_BYTES..).ok_or_else(|| rows::corrupt(HOOKS, &"it is short"))?;

@@ -57,7 +57,7 @@ impl Trial {
         let config = format!(
             "[egress]\nallowPrivate = {allowed}\n[sync]\nupdateRecordsMin = 1000000\n[limits]\n\
              stageFlushRecords = 1\ncallerRequestsPerMinuteMax = 1000000\n[webhook]\n\
-             verifiedPerMinuteMax = 1000000\n"
+             verifiedPerMinuteMax = 1000000\nunverifiedPerMinuteMax = 1000000\n"
         );
         let mut place = Place::make(&setting.binary, directory, &config)?;
         let server = Process::start(&place)?;

@@ -70,7 +70,7 @@ pub(in crate::api) struct Hook {
     duplicate_of: Option<String>,
     /// Of a duplicate: its signed id is that of an earlier delivery, and its body another one.
     body_differs: bool,
-    /// Refused deliveries of this kind since the last one that got a row.
+    /// Refused or repeated deliveries of this kind since the last one that got a row.
     unlogged: u64,
     /// Of the records that it names.
     external_ids: Vec<String>,
@@ -153,7 +153,7 @@ pub(in crate::api) struct Reception {
     /// Why nothing can be received, or which secret is left out.
     problem: Option<String>,
     secret: ReceptionSecret,
-    /// What was refused since the server started, by verdict.
+    /// What was refused or came again since the server started, by verdict.
     refused: BTreeMap<String, u64>,
 }
 

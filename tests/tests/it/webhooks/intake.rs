@@ -387,6 +387,41 @@ fn who_is_too_fast_is_told_when_to_come_again() {
     assert_eq!(hooks.setup.synced()["status"], "completed");
 }
 
+/// Whoever has one delivery can send it for ever. The one whose it is must not notice, and the log stays readable.
+#[test]
+fn what_is_old_or_came_before_takes_nothing_from_its_sender() {
+    let config = "[webhook]\nverifiedPerMinuteMax = 3\nunverifiedPerMinuteMax = 9\nrefusedRowsPerHourMax = 2\n";
+    let hooks = hooks("standard", STANDARD, 1, config);
+    let fresh = || hooks.signed(&hooks.event("updated", "M-1"));
+    let old = hooks.signed_with(STANDARD, &json!({}), &unique(), now_millis() - 301_000);
+    let known = fresh();
+    let first = checked("POST", "first", &hooks.send(&known), 200);
+    let statuses = |delivery: &Delivery, count: usize| -> Vec<u16> {
+        (0..count).map(|_| hooks.send(delivery).status).collect()
+    };
+    assert_eq!(statuses(&old, 4), [401; 4]);
+    for _ in 0..5 {
+        let again = checked("POST", "again", &hooks.send(&known), 200);
+        assert_eq!(
+            (&again["status"], &again["deliveryId"]),
+            (&json!("duplicate"), &first["deliveryId"])
+        );
+    }
+    assert_eq!((statuses(&old, 1), statuses(&known, 1)), (vec![429], vec![429]), "the address");
+    let own: Vec<u16> = (0..3).map(|_| hooks.send(&fresh()).status).collect();
+    assert_eq!(own, [200, 200, 429]);
+    let rows = hooks.logged("?verdict=duplicate", 2);
+    assert!(rows.iter().all(|row| row["duplicateOf"] == first["deliveryId"]), "{rows:#?}");
+    hooks.logged("?verdict=replayed", 2);
+    let path = format!("/connectors/{}/webhooks", hooks.setup.connector);
+    let refused = hooks.host().get(&path)["refused"].clone();
+    assert_eq!(
+        (&refused["duplicate"], &refused["replayed"]),
+        (&json!(5), &json!(4)),
+        "{refused:#}"
+    );
+}
+
 /// Only a gross difference could be told apart through a network; this guards against one.
 #[test]
 fn nothing_is_learned_from_the_time_that_a_refusal_takes() {
