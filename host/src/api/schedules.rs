@@ -11,6 +11,7 @@ use super::schedule_view::row;
 use super::schema;
 use super::{Api, Caller, connectors};
 use crate::ask::{self, Refusal, Wish};
+use crate::clock;
 use crate::model::access::OrgKey;
 use crate::model::directory::Connector;
 use crate::model::ids::ScheduleId;
@@ -117,6 +118,7 @@ pub(super) async fn show(
         };
         let drift = drift(read, found.id, org, now)?;
         row["drift"] = json!({
+            "since": clock::to_text(drift.since),
             "expected": drift.expected,
             "fired": drift.fired,
             "caughtUp": drift.caught_up,

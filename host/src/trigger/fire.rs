@@ -20,6 +20,8 @@ use crate::queue::{self, Cancelled, Enqueued};
 use crate::retry;
 use crate::store::{self, Txn, directory, jobs, schedules};
 
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
+
 /// A connection of a schedule, with the time at which something is to be done for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
@@ -144,7 +146,8 @@ impl At<'_, '_> {
         Ok(())
     }
 
-    /// Writes down that nothing was asked for. Fires in a row that are left out for the same reason are one line.
+    /// Writes down that nothing was asked for. Fires in a row that are left out for the same reason are one line a day (UTC),
+    /// so that a line stands for the time at which it was written.
     fn skip(&mut self, fires: Fires, code: &str, reason: String) -> Result<(), store::Error> {
         let before = match self.target.fire {
             Some(number) => schedules::fire(self.txn, self.schedule.id, number)?,
@@ -154,6 +157,7 @@ impl At<'_, '_> {
             fire.outcome == Outcome::Skipped
                 && fire.connection == self.connection.id
                 && fire.code.as_deref() == Some(code)
+                && fire.at.div_euclid(DAY_MILLIS) == self.ground.now.div_euclid(DAY_MILLIS)
         };
         let code = Some(code.to_owned());
         match before.filter(same) {

@@ -88,6 +88,9 @@ pub(in crate::api) struct Blocked {
 #[derive(ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::api) struct Drift {
+    /// From when on it counts: later than seven days ago where the list of fires does not reach so far back.
+    #[schema(format = DateTime)]
+    since: String,
     expected: u64,
     fired: u64,
     caught_up: u64,

@@ -1,6 +1,7 @@
 //! Which nights come to runs, which are made up for, and what the list of fires tells of them.
 
 use super::*;
+use crate::model::directory::ConnectorStatus;
 use crate::model::notice::EventKind;
 use crate::store::notices;
 use std::collections::BTreeMap;
@@ -147,4 +148,56 @@ async fn the_list_of_fires_keeps_the_newest() {
     }
     let numbers: Vec<u64> = rig.fires().iter().map(|fire| fire.number).collect();
     assert_eq!(numbers, [6, 7, 8]);
+}
+
+#[tokio::test]
+async fn what_is_left_out_over_months_counts_for_its_own_days() {
+    let mut rig = Rig::new(&["UTC"]).await;
+    rig.add(schedule("0 2,14 * * *")).await;
+    rig.start().await;
+    rig.connector(|row| row.status = ConnectorStatus::Inactive).await;
+    let begin = at("2026-01-01T00:00:00Z");
+    let day = |number: i64| begin + jiff::SignedDuration::from_hours(24 * number);
+    for number in 0..60 {
+        for hours in [2, 14] {
+            rig.clock.set(day(number) + jiff::SignedDuration::from_hours(hours));
+            rig.settle().await;
+        }
+    }
+    let counts: Vec<u64> = rig.fires().iter().map(|fire| fire.count).collect();
+    assert_eq!(counts, [2; 60], "a line for each day");
+    rig.clock.set(day(60));
+    let drift = || drift(&rig.read(), FIRST, None, rig.now()).unwrap();
+    let since = to_millis(day(53));
+    let expected = Drift { since, expected: 14, skipped: 14, ..Drift::default() };
+    assert_eq!(drift(), expected);
+    // One line that began long before the seven days stands for some of them alone.
+    rig.write(move |txn| {
+        let mut long = schedules::fire(txn, FIRST, 60)?.unwrap();
+        long.nominal_from = Some(to_millis(begin) + 2 * 3_600_000);
+        long.count = 120;
+        schedules::put_fire(txn, FIRST, &long)?;
+        (1..60).try_for_each(|number| {
+            let mut old = schedules::fire(txn, FIRST, number)?.unwrap();
+            old.at = 0;
+            schedules::put_fire(txn, FIRST, &old)
+        })
+    })
+    .await;
+    assert_eq!(drift(), expected);
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_short_says_from_when_on_it_counts() {
+    let mut rig = Rig::new(&["UTC"]).await;
+    rig.options.fires_kept_max = 3;
+    rig.add(schedule("0 2 * * *")).await;
+    rig.start().await;
+    for day in 1..=5 {
+        rig.set(&format!("2026-01-0{day}T02:00:00Z")).await;
+        rig.finish().await;
+        let drift = drift(&rig.read(), FIRST, None, rig.now()).unwrap();
+        let since = if day > 3 { rig.fires()[0].at } else { rig.now() - 7 * 24 * 3_600_000 };
+        assert_eq!((drift.since, drift.fired), (since, day.min(3)));
+    }
 }

@@ -44,7 +44,8 @@ async fn what_keeps_a_connection_from_being_synced_is_told() {
     let codes: Vec<_> =
         rig.fires().into_iter().map(|fire| (fire.code.unwrap(), fire.count)).collect();
     let expected = [
-        ("connector.error", 2),
+        ("connector.error", 1),
+        ("connector.error", 1),
         ("connector.not-active", 1),
         ("oauth.not-authorized", 1),
         ("entity.unknown", 1),
@@ -59,7 +60,7 @@ async fn what_keeps_a_connection_from_being_synced_is_told() {
     })
     .await;
     rig.set("2026-01-06T02:00:00Z").await;
-    assert_eq!(rig.fires().len(), 4);
+    assert_eq!(rig.fires().len(), 5);
 }
 
 #[tokio::test]
