@@ -2,7 +2,7 @@
 //!
 //! The class of an error decides, and nothing else knows the classes. Only what can pass by itself is tried again.
 
-use crate::backoff::JobRetry;
+use crate::backoff::{JobRetry, RETRY_AFTER_MAX};
 use crate::model::directory::Connector;
 
 /// How often a run is tried again where its connector does not say otherwise.
@@ -109,17 +109,20 @@ pub fn next(attempt: &Attempt, options: &Options, now: i64, random: u32) -> Next
     if !passes || attempt.retries_max == 0 {
         return Next::GiveUp;
     }
-    let free = attempt.retry_at.is_some() || attempt.progressed;
+    // Whoever told the time: a job that waits for a year would keep its connection from every night until then.
+    let latest = now.saturating_add(millis(RETRY_AFTER_MAX));
+    let retry_at = attempt.retry_at.map(|at| at.min(latest));
+    let free = retry_at.is_some() || attempt.progressed;
     let counts = !free || attempt.uncounted >= options.uncounted_max;
     if counts && attempt.retry_count >= attempt.retries_max {
         return Next::GiveUp;
     }
-    let own = match (counts, attempt.retry_at) {
+    let own = match (counts, retry_at) {
         (false, Some(_)) => 0,
         (false, None) => millis(options.wait.wait(1, random)),
         (true, _) => millis(options.wait.wait(attempt.retry_count + 1, random)),
     };
-    let told = attempt.retry_at.map_or(now, |at| at.saturating_add(spread(at, now, random)));
+    let told = retry_at.map_or(now, |at| at.saturating_add(spread(at, now, random)));
     Next::Retry { at: told.max(now.saturating_add(own)), counts }
 }
 
@@ -184,6 +187,9 @@ mod tests {
         check(Attempt { retry_count: 3, ..told }, Next::Retry { at: MINUTE, counts: false });
         // A time in the past is now.
         check(Attempt { retry_at: Some(-5), ..told }, Next::Retry { at: 0, counts: false });
+        // One in a year is in a day.
+        let year = Attempt { retry_at: Some(365 * 1_440 * MINUTE), ..told };
+        check(year, Next::Retry { at: 1_440 * MINUTE, counts: false });
         let full = Attempt { uncounted: 20, ..told };
         check(full, Next::Retry { at: 2 * MINUTE, counts: true });
         let far = Attempt { retry_at: Some(60 * MINUTE), ..full };

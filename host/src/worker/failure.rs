@@ -1,10 +1,12 @@
 //! Why a run did not get to its end, in a form that decides its status and tells a person.
 
+use crate::backoff::RETRY_AFTER_MAX;
 use crate::clock;
 use crate::egress::Waits;
 use crate::model::RunStatus;
 use crate::model::remote::GuestError;
 use crate::{ask, commit, oauth, plugin, store};
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -56,7 +58,9 @@ impl Failure {
         let auth = matches!(error, plugin::Error::Guest(GuestError::Auth(_)));
         let retry_at = match error {
             plugin::Error::Guest(GuestError::RateLimited(Some(seconds))) => {
-                Some(now.saturating_add(i64::from(*seconds).saturating_mul(1_000)))
+                // The connector passes on what a server wrote: that may be a year.
+                let wait = Duration::from_secs((*seconds).into()).min(RETRY_AFTER_MAX);
+                Some(now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
             }
             _ => None,
         };
@@ -137,7 +141,16 @@ fn naming_page(words: &str, page: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::naming_page;
+    use super::{Failure, GuestError, naming_page, plugin};
+
+    #[test]
+    fn a_wait_that_a_connector_passes_on_is_a_day_at_most() {
+        for (seconds, expected) in [(600, 600), (31_536_000, 86_400), (u32::MAX, 86_400)] {
+            let error = plugin::Error::Guest(GuestError::RateLimited(Some(seconds)));
+            let failure = Failure::of_call(&error, 1_000);
+            assert_eq!(failure.retry_at, Some(1_000 + expected * 1_000), "{seconds}");
+        }
+    }
 
     #[test]
     fn a_page_is_named_once() {

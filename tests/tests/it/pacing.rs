@@ -1,5 +1,7 @@
 //! The rate limit of a federation as its runs show it: waits, their sum, and the time to try again.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Value, json};
 use syncline_tests::foireann::fault::RetryAfter;
 use syncline_tests::foireann::{Fault, Options, Rule};
@@ -66,19 +68,30 @@ fn a_run_that_would_wait_too_long_ends_with_the_time_to_retry_at() {
 
 #[test]
 fn a_long_retry_after_ends_the_run_and_does_not_hold_up_a_person() {
+    // As it was told, and up to half a minute later.
+    check_retry_after(600, 595..=632);
+}
+
+/// A job that waits keeps its connection from further nights.
+#[test]
+fn a_retry_after_of_a_year_is_one_of_a_day() {
+    check_retry_after(31_536_000, 86_395..=86_432);
+}
+
+#[track_caller]
+fn check_retry_after(seconds: u64, expected: RangeInclusive<i64>) {
     let setup = paged(30, SMALL_LIMITS, json!({}));
     let connector = format!("/connectors/{}", setup.connector);
     let retries = json!({"syncConfig": {"enabled": true, "maxRetries": 3}});
     setup.host.change("PATCH", &connector, &retries, 200);
-    setup.sim.fault(Rule::page(2, Fault::too_many(RetryAfter::Seconds(600))).once());
+    setup.sim.fault(Rule::page(2, Fault::too_many(RetryAfter::Seconds(seconds))).once());
     let run = setup.sync();
     assert_eq!(run["status"], "waiting", "{run:#}");
     assert_eq!(run["errors"][0]["code"], "remote.rate-limited", "{run:#}");
     let (ended, retry_at) = (text(&run["errors"][0], "at"), text(&run, "nextRetryAt"));
     let time = |text: &str| text.parse::<jiff::Timestamp>().expect("a time");
     let apart = time(&retry_at).duration_since(time(&ended)).as_secs();
-    // As it was told, and up to half a minute later.
-    assert!((595..=632).contains(&apart), "{ended} and {retry_at}");
+    assert!(expected.contains(&apart), "{ended} and {retry_at}");
     let again = setup.synced();
     assert_eq!(again["syncId"], run["syncId"], "a person's request joins the retry");
     assert_counts(&again, json!({"created": 30}));
