@@ -2,7 +2,7 @@
 //! crash loses none and doubles none.
 
 use super::due::{Due, Fires};
-use super::targets::{self, Timetable, hindrance};
+use super::targets::{self, Timetable, obstacle};
 use super::{Options, Requests};
 use crate::ask::{self, Wish};
 use crate::clock;
@@ -205,7 +205,7 @@ impl At<'_, '_> {
         (fires, due_at, late): (Fires, i64, bool),
         fired: &mut Fired,
     ) -> Result<(), store::Error> {
-        if let Some((code, reason)) = hindrance(self.txn, connector, Some(self.connection))? {
+        if let Some((code, reason)) = obstacle(self.txn, connector, self.connection)? {
             return self.skip(fires, &code, reason);
         }
         let requests = match self.requests(connector) {

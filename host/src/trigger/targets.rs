@@ -2,7 +2,7 @@
 //! being synced.
 
 use super::due::{Beat, Due, share};
-use crate::ask;
+use crate::ask::{self, Refusal};
 use crate::cron::{self, Calendar, Pattern};
 use crate::model::directory::{AuthType, Connection, Connector};
 use crate::model::oauth::{BlockedReason, Holder};
@@ -147,9 +147,32 @@ pub fn hindrance(
     connector: &Connector,
     connection: Option<&Connection>,
 ) -> Result<Option<(String, String)>, store::Error> {
-    if let Err(refusal) = ask::standing(connector) {
-        return Ok(Some((refusal.code().to_owned(), refusal.to_string())));
+    match ask::standing(connector) {
+        Err(refusal) => Ok(Some((refusal.code().to_owned(), refusal.to_string()))),
+        Ok(()) => unauthorized(read, connector, connection),
     }
+}
+
+/// What keeps a fire from asking for its run. Not that the connector is disabled: the queue holds its jobs back until it
+/// is well, so that an outage of minutes costs no connection its night.
+pub(super) fn obstacle(
+    read: &dyn Read,
+    connector: &Connector,
+    connection: &Connection,
+) -> Result<Option<(String, String)>, store::Error> {
+    match ask::standing(connector) {
+        Err(refusal) if refusal != Refusal::Disabled => {
+            Ok(Some((refusal.code().to_owned(), refusal.to_string())))
+        }
+        _ => unauthorized(read, connector, Some(connection)),
+    }
+}
+
+fn unauthorized(
+    read: &dyn Read,
+    connector: &Connector,
+    connection: Option<&Connection>,
+) -> Result<Option<(String, String)>, store::Error> {
     let Some(connection) = connection.filter(|_| connector.auth_type == AuthType::OAuth2) else {
         return Ok(None);
     };

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::access::OrgKey;
 use crate::model::directory::{AuthType, ConnectorStatus};
 use crate::model::schedule::Pause;
+use crate::queue::{self, Caps};
 
 #[tokio::test]
 async fn a_person_runs_it_at_any_time_and_the_nights_stay() {
@@ -27,29 +28,21 @@ async fn what_keeps_a_connection_from_being_synced_is_told() {
     let mut rig = Rig::new(&["UTC"]).await;
     rig.add(schedule("0 2 * * *")).await;
     rig.start().await;
-    rig.connector(|row| row.status = ConnectorStatus::Error).await;
-    rig.set("2026-01-01T02:00:00Z").await;
-    rig.set("2026-01-02T02:00:00Z").await;
     rig.connector(|row| row.status = ConnectorStatus::Inactive).await;
-    rig.set("2026-01-03T02:00:00Z").await;
+    rig.set("2026-01-01T02:00:00Z").await;
     rig.connector(|row| {
         row.status = ConnectorStatus::Active;
         row.auth_type = AuthType::OAuth2;
     })
     .await;
-    rig.set("2026-01-04T02:00:00Z").await;
+    rig.set("2026-01-02T02:00:00Z").await;
     rig.connector(|row| row.auth_type = AuthType::None).await;
     rig.change(|schedule| schedule.entity = "nothing".to_owned()).await;
-    rig.set("2026-01-05T02:00:00Z").await;
+    rig.set("2026-01-03T02:00:00Z").await;
     let codes: Vec<_> =
         rig.fires().into_iter().map(|fire| (fire.code.unwrap(), fire.count)).collect();
-    let expected = [
-        ("connector.error", 1),
-        ("connector.error", 1),
-        ("connector.not-active", 1),
-        ("oauth.not-authorized", 1),
-        ("entity.unknown", 1),
-    ];
+    let expected =
+        [("connector.not-active", 1), ("oauth.not-authorized", 1), ("entity.unknown", 1)];
     assert_eq!(codes, expected.map(|(code, count)| (code.to_owned(), count)));
     assert!(rig.jobs().is_empty());
     // A connection that ended is none.
@@ -59,8 +52,30 @@ async fn what_keeps_a_connection_from_being_synced_is_told() {
         directory::put_connection(txn, &row)
     })
     .await;
-    rig.set("2026-01-06T02:00:00Z").await;
-    assert_eq!(rig.fires().len(), 5);
+    rig.set("2026-01-04T02:00:00Z").await;
+    assert_eq!(rig.fires().len(), 3);
+}
+
+/// The queue holds its jobs back: an outage of minutes at two costs nobody the night.
+#[tokio::test]
+async fn the_nights_of_a_disabled_connector_wait_as_one_run() {
+    let mut rig = Rig::new(&["UTC"]).await;
+    rig.add(schedule("0 2 * * *")).await;
+    rig.start().await;
+    rig.connector(|row| row.status = ConnectorStatus::Error).await;
+    rig.set("2026-01-01T02:00:00Z").await;
+    rig.set("2026-01-02T02:00:00Z").await;
+    let caps = Caps { running_max: 1, running_per_connector_max: 1, aging_millis: 60_000 };
+    assert_eq!(queue::pick(&rig.read(), caps, rig.now()).unwrap(), None);
+    rig.connector(|row| row.status = ConnectorStatus::Active).await;
+    let [job] = &rig.jobs()[..] else { panic!("one job") };
+    assert_eq!(queue::pick(&rig.read(), caps, rig.now()).unwrap(), Some(job.id));
+    assert_eq!(
+        rig.told(),
+        told(&[(Fired, "2026-01-01T02:00", 1), (Skipped, "2026-01-02T02:00", 1)])
+    );
+    let codes: Vec<_> = rig.fires().into_iter().map(|fire| fire.code).collect();
+    assert_eq!(codes, [None, Some("schedule.overlap".to_owned())]);
 }
 
 #[tokio::test]

@@ -106,10 +106,9 @@ fn fault(course: &Course, line: &Value, night: Timestamp) -> anyhow::Result<Opti
         Some("skipped") => {
             let troubled = in_trouble(course, at, Party::Federation)
                 || in_trouble(course, at, Party::Authority);
-            let code = line["code"].as_str().unwrap_or_default();
-            match code {
-                "connector.error" if troubled => None,
-                // Two schedules of one club that are made up for at once need one run.
+            match line["code"].as_str().unwrap_or_default() {
+                // Two schedules of one club that are made up for at once need one run, and so do two nights of a
+                // disabled connector.
                 "schedule.overlap" if troubled || back.is_some() => None,
                 _ => Some("no reason to leave it out"),
             }
