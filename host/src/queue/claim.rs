@@ -1,6 +1,7 @@
 //! Which job may run now. One transaction: two workers never get the same job.
 //!
 //! Order: the better priority first, in it the organization with the fewest running jobs, then who is due the longest.
+//! Only a retry waits for its time: what somebody asked for is due, also on a clock that was set back since.
 //! A job grows better by one priority each time it has waited `aging_millis`, so that none waits for ever behind a
 //! stream of more urgent ones.
 
@@ -51,7 +52,7 @@ pub fn pick(read: &dyn Read, caps: Caps, now: i64) -> Result<Option<JobId>, stor
     let mut choice = Choice { caps, now, running: &running, best: None };
     let mut awake = None;
     jobs::walk_ready(read, &mut |ready| {
-        if ready.due_at > now {
+        if ready.waits && ready.due_at > now {
             return Step::SkipLane;
         }
         let connector = ready.brief.connector();
@@ -79,7 +80,8 @@ struct Choice<'a> {
 impl Choice<'_> {
     /// Looks at a job that is due, in the order of its lane: the longest due first.
     fn offer(&mut self, ready: &Ready) -> Step {
-        let waited = self.now.saturating_sub(ready.due_at) / self.caps.aging_millis.max(1);
+        // A clock that was set back makes nobody less urgent.
+        let waited = self.now.saturating_sub(ready.due_at).max(0) / self.caps.aging_millis.max(1);
         let priority = (ready.priority as i64).saturating_sub(waited).max(0);
         let of_org = self.running_of(ready.brief.org());
         // Whatever comes later in the lane is at best as good as this.

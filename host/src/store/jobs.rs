@@ -5,7 +5,7 @@ use super::keys::{Key, Parts};
 use super::tables::{
     JOBS, JOBS_DEAD, JOBS_DEAD_BY_ORGANIZATION, JOBS_READY, JOBS_RUNNING, JOBS_WAITING, Table,
 };
-use super::{Error, rows};
+use super::{Error, meta, rows};
 use crate::model::ids::JobId;
 use crate::model::job::{Job, JobState, Priority};
 use crate::model::{ConnectionId, ConnectorId, OrgNo};
@@ -47,6 +47,8 @@ impl Brief {
 pub struct Ready {
     pub job: JobId,
     pub priority: Priority,
+    /// It waits for a retry and not before its time. Any other is due whatever the clock says.
+    pub waits: bool,
     pub due_at: i64,
     pub brief: Brief,
 }
@@ -65,7 +67,7 @@ const ASIDE: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Next,
-    /// Leaves out the others of this connector and priority.
+    /// Leaves out the others of this connector and priority that wait for a retry, or that do not.
     SkipLane,
     SkipConnector,
 }
@@ -142,7 +144,8 @@ fn entries(job: &Job) -> Vec<Entry> {
     let entry = |table, key, holds| Entry { table, key, holds };
     match job.state {
         JobState::Pending | JobState::Waiting => {
-            let ready = lane(job.connector, job.priority).u64(time(job.due_at)).u64(job.id.0);
+            let lane = lane(job.connector, job.priority, job.state == JobState::Waiting);
+            let ready = lane.u64(time(job.due_at)).u64(job.id.0);
             let waiting = entry(JOBS_WAITING, place(job), Holds::Number);
             vec![entry(JOBS_READY, ready, Holds::Brief), waiting]
         }
@@ -158,8 +161,10 @@ fn entries(job: &Job) -> Vec<Entry> {
     }
 }
 
-fn lane(connector: ConnectorId, priority: Priority) -> Key {
-    Key::new().u32(connector.0).u32(priority as u32)
+/// Jobs that wait for a retry have lanes of their own: only these are looked at by the clock, which may have been set back
+/// since the others came.
+fn lane(connector: ConnectorId, priority: Priority, waits: bool) -> Key {
+    Key::new().u32(connector.0).u32(2 * priority as u32 + u32::from(waits))
 }
 
 /// Where a job that waits stands in the line of its connection.
@@ -244,8 +249,8 @@ pub fn running(read: &dyn Read) -> Result<Vec<(JobId, Brief)>, Error> {
     Ok(found)
 }
 
-/// Visits the jobs that wait to be claimed: connector by connector, in each the best priority first, in that the
-/// earliest first.
+/// Visits the jobs that wait to be claimed: connector by connector, in each the best priority first, in that those that
+/// wait for no retry, the earliest first.
 pub fn walk_ready(read: &dyn Read, visit: &mut dyn FnMut(Ready) -> Step) -> Result<(), Error> {
     let mut from = Some(Vec::new());
     while let Some(begin) = from.take() {
@@ -253,9 +258,10 @@ pub fn walk_ready(read: &dyn Read, visit: &mut dyn FnMut(Ready) -> Step) -> Resu
         read.scan_rows(JOBS_READY, bounds, false, &mut |key, row| {
             let ready = ready(key, row)?;
             let (connector, priority) = (ready.brief.connector(), ready.priority);
+            let lane = lane(connector, priority, ready.waits);
             from = match visit(ready) {
                 Step::Next => return Ok(ControlFlow::Continue(())),
-                Step::SkipLane => lane(connector, priority).prefix_end(),
+                Step::SkipLane => lane.prefix_end(),
                 Step::SkipConnector => Key::new().u32(connector.0).prefix_end(),
             };
             Ok(ControlFlow::Break(()))
@@ -267,26 +273,28 @@ pub fn walk_ready(read: &dyn Read, visit: &mut dyn FnMut(Ready) -> Step) -> Resu
 fn ready(key: &[u8], row: &[u8]) -> Result<Ready, Error> {
     let corrupt = || rows::corrupt(JOBS_READY, &"bad key");
     let mut parts = Parts(key.get(4..).unwrap_or_default());
-    let priority = parts.u32().and_then(|at| Priority::ALL.get(usize::try_from(at).ok()?).copied());
+    let lane = parts.u32().ok_or_else(corrupt)?;
+    let priority = usize::try_from(lane / 2).ok().and_then(|at| Priority::ALL.get(at).copied());
     let (due, job) = (parts.u64().ok_or_else(corrupt)?, parts.u64().ok_or_else(corrupt)?);
     Ok(Ready {
         job: JobId(job),
         priority: priority.ok_or_else(corrupt)?,
+        waits: lane % 2 == 1,
         due_at: i64::try_from(due).unwrap_or(i64::MAX),
         brief: rows::from_binary(JOBS_READY, row)?,
     })
 }
 
-/// When the next job becomes due that is not due at `now`.
+/// When the next job that waits for a retry becomes due that is not due at `now`.
 pub fn next_due(read: &dyn Read, now: i64) -> Result<Option<i64>, Error> {
     let mut next: Option<i64> = None;
     let mut lanes = Vec::new();
     walk_ready(read, &mut |ready| {
-        lanes.push((ready.brief.connector(), ready.priority));
+        lanes.extend(ready.waits.then_some((ready.brief.connector(), ready.priority)));
         Step::SkipLane
     })?;
     for (connector, priority) in lanes {
-        let lane = lane(connector, priority);
+        let lane = lane(connector, priority, true);
         let later = lane.clone().u64(time(now).saturating_add(1));
         let end = lane.prefix_end();
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -357,6 +365,20 @@ pub fn oldest_dead(read: &dyn Read) -> Result<Option<i64>, Error> {
         Ok(ControlFlow::Break(()))
     })?;
     Ok(oldest)
+}
+
+/// Puts the jobs of a file of an earlier program, which had no lanes for retries, into theirs.
+pub(super) fn ensure_lanes(txn: &Txn) -> Result<(), Error> {
+    if meta::retry_lanes(txn)? {
+        return Ok(());
+    }
+    txn.delete_prefix(JOBS_READY, &Key::new())?;
+    for job in all(txn)? {
+        for entry in entries(&job).iter().filter(|entry| entry.table.name() == JOBS_READY.name()) {
+            txn.put(entry.table, entry.key.bytes(), &entry.row(&job)?)?;
+        }
+    }
+    meta::put_retry_lanes(txn)
 }
 
 /// All jobs, also those that failed for good: for who looks at everything. The queue itself walks its indexes.

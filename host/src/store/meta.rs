@@ -14,7 +14,17 @@ pub(crate) fn migrate(txn: &Txn) -> Result<(), Error> {
     if check_schema(txn)?.is_none() {
         put_number(txn, "schema", SCHEMA)?;
     }
+    super::jobs::ensure_lanes(txn)?;
     super::lookup::ensure(txn)
+}
+
+/// Whether jobs that wait for a retry stand in lanes of their own.
+pub(super) fn retry_lanes(read: &dyn Read) -> Result<bool, Error> {
+    Ok(number(read, "retry-lanes")?.is_some())
+}
+
+pub(super) fn put_retry_lanes(txn: &Txn) -> Result<(), Error> {
+    put_number(txn, "retry-lanes", 1)
 }
 
 /// Whether the indexes of connectors and connections were filled.

@@ -163,16 +163,29 @@ fn the_best_priority_comes_first_then_the_oldest() {
 }
 
 #[test]
-fn a_job_that_waited_long_counts_better_and_one_that_is_not_due_waits() {
+fn a_job_that_waited_long_counts_better_and_a_retry_waits_for_its_time() {
     let rig = Rig::new(3, 3);
-    let scheduled = rig.ask(request(1, 1, Trigger::Scheduled, 0));
     let later = 2 * CAPS.aging_millis;
+    let retry = rig.ask(request(3, 3, Trigger::Manual, 0));
+    let job = rig.claim(0).unwrap();
+    rig.postpone(&job, later + 1);
+    let scheduled = rig.ask(request(1, 1, Trigger::Scheduled, 0));
     let manual = rig.ask(request(2, 2, Trigger::Manual, later));
-    let tomorrow = rig.ask(request(3, 3, Trigger::Manual, later + 1));
     claims(&rig, later, &[scheduled, manual]);
     assert_eq!(jobs::next_due(&rig.store.read().unwrap(), later).unwrap(), Some(later + 1));
-    claims(&rig, later + 1, &[tomorrow]);
+    claims(&rig, later + 1, &[retry]);
     assert_eq!(jobs::next_due(&rig.store.read().unwrap(), later).unwrap(), None);
+}
+
+#[test]
+fn a_clock_that_is_set_back_holds_nobody_up() {
+    let rig = Rig::new(4, 2);
+    let hour = 60 * 60_000;
+    let scheduled = rig.ask(request(1, 1, Trigger::Scheduled, 2 * hour));
+    let manual = rig.ask(request(2, 2, Trigger::Manual, 2 * hour + 1));
+    let backfill = rig.ask(request(3, 2, Trigger::Retry, hour));
+    let webhook = rig.ask(request(4, 1, Trigger::Webhook, hour));
+    claims(&rig, hour, &[manual, webhook, scheduled, backfill]);
 }
 
 /// However many urgent requests come, each scheduled one has its turn.
