@@ -81,12 +81,12 @@ pub(super) async fn after_failure(
 pub(super) async fn abandon(
     deps: &Deps,
     job: &Arc<Job>,
-    failure: Failure,
-    pages_before: u32,
+    failed: Failed,
+    progress: &Progress,
 ) -> Result<(), Failure> {
     let Some(run) = runs::get(&deps.store.read()?, job.run)? else { return Ok(()) };
-    let failed = Failed { failure, pages_before };
-    let ended = end_failed(deps, job, run, failed, &Progress::default()).await;
+    keep_requests(deps, job, progress.take_requests()).await;
+    let ended = end_failed(deps, job, run, failed, progress).await;
     deps.board.end(job.run);
     forget_if_over(deps, job, ended).await
 }
@@ -95,24 +95,27 @@ pub(super) async fn abandon(
 pub(super) async fn with_requests(
     deps: &Deps,
     job: &Arc<Job>,
-    run: &Run,
     setup: &Setup,
     failure: Failure,
 ) -> Failure {
     let failure = failure.or_rate_limit(&setup.outbound.waits());
-    let (lines, id, holding) = (setup.requests.take(), run.id, Arc::clone(job));
+    keep_requests(deps, job, setup.requests.take()).await;
+    match setup::parties(&deps.store, job) {
+        Ok(parties) => outbound::explained(deps, &parties, failure),
+        Err(_) => failure,
+    }
+}
+
+async fn keep_requests(deps: &Deps, job: &Arc<Job>, lines: Vec<serde_json::Value>) {
+    let holding = Arc::clone(job);
     let kept = deps.store.write(move |txn| -> Result<(), store::Error> {
         match queue::holder(txn, &holding)? {
-            Some(_) => runs::append_requests(txn, id, &lines),
+            Some(_) => runs::append_requests(txn, holding.run, &lines),
             None => Ok(()),
         }
     });
     if let Err(error) = kept.await {
-        tracing::error!(%error, run = %id, "cannot keep the request list");
-    }
-    match setup::parties(&deps.store, job) {
-        Ok(parties) => outbound::explained(deps, &parties, failure),
-        Err(_) => failure,
+        tracing::error!(%error, run = %job.run, "cannot keep the request list");
     }
 }
 

@@ -3,8 +3,9 @@
 //! It waits for a bell or for the clock, never for a while: a clock that a test moves drives leases, the longest run,
 //! retries and pruning. Only draining goes by real time, because a supervisor's patience does.
 
+use super::ending::{self, Failed};
 use super::halt::{Halt, Reason};
-use super::{Deps, Failure, ending, run};
+use super::{Deps, Failure, run};
 use crate::clock;
 use crate::model::RunId;
 use crate::model::ids::JobId;
@@ -173,10 +174,11 @@ impl Pool {
         }
         let pages_before = ending::staged(&self.deps, &job);
         let clock = &self.deps.clock;
+        let progress = self.deps.board.start(job.run, clock.clone());
         let mut work = tokio::spawn({
             let (deps, job, halt) = (self.deps.clone(), Arc::clone(&job), halt.clone());
-            let work = clock.work();
-            async move { (run::run(&deps, job, halt, pages_before).await, work) }
+            let (progress, work) = (progress.clone(), clock.work());
+            async move { (run::run(&deps, job, halt, pages_before, &progress).await, work) }
         });
         let run_max = self.deps.options.run_max;
         let end = clock.now().checked_add(run_max).unwrap_or(Timestamp::MAX);
@@ -201,7 +203,8 @@ impl Pool {
         };
         if let Some(failure) = lost {
             tracing::error!(run = %job.run, code = failure.code, message = failure.message, "a run was lost");
-            if let Err(error) = ending::abandon(&self.deps, &job, failure, pages_before).await {
+            let failed = Failed { failure, pages_before };
+            if let Err(error) = ending::abandon(&self.deps, &job, failed, &progress).await {
                 tracing::error!(run = %job.run, message = error.message, "its end could not be recorded");
             }
         }

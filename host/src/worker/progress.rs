@@ -1,5 +1,6 @@
 //! How a running run stands, in memory: what the API shows while the rows are not committed yet.
 
+use super::requests::RequestLog;
 use crate::clock::{self, Clock};
 use crate::egress::{WaitReason, Waits};
 use crate::model::RunId;
@@ -76,6 +77,7 @@ struct Inner {
     phases: Vec<PhaseTiming>,
     since: Option<Instant>,
     waits: Arc<Waits>,
+    requests: RequestLog,
 }
 
 impl Progress {
@@ -88,9 +90,16 @@ impl Progress {
         beat(&self.pulse);
     }
 
-    /// Shows what the run's requests wait for from here on.
-    pub fn waits(&self, waits: Arc<Waits>) {
-        lock(&self.inner).waits = waits;
+    /// Shows what the run's requests wait for from here on, and keeps their list for whoever ends the run.
+    pub(super) fn follow(&self, waits: Arc<Waits>, requests: RequestLog) {
+        let mut inner = lock(&self.inner);
+        (inner.waits, inner.requests) = (waits, requests);
+    }
+
+    /// The requests so far; leaves none behind.
+    pub(super) fn take_requests(&self) -> Vec<serde_json::Value> {
+        let requests = lock(&self.inner).requests.clone();
+        requests.take()
     }
 
     pub fn view(&self) -> View {

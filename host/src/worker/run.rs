@@ -22,21 +22,24 @@ use std::sync::Arc;
 
 /// Runs a claimed job to its end. What goes wrong ends in the run's row, never in the worker.
 ///
-/// `pages_before` is what [`staged`] answered when the attempt began.
+/// `pages_before` is what [`staged`] answered when the attempt began. `progress` outlives a run that is given up.
 pub(super) async fn run(
     deps: &Deps,
     job: Arc<Job>,
     halt: Halt,
     pages_before: u32,
+    progress: &Progress,
 ) -> Result<(), Failure> {
-    let Some(mut run) = runs::get(&deps.store.read()?, job.run)? else { return Ok(()) };
-    let progress = deps.board.start(run.id, deps.clock.clone());
-    let result = execute(deps, &job, &mut run, &halt, &progress).await;
+    let Some(mut run) = runs::get(&deps.store.read()?, job.run)? else {
+        deps.board.end(job.run);
+        return Ok(());
+    };
+    let result = execute(deps, &job, &mut run, &halt, progress).await;
     let end = match result {
         Ok(()) => Ok(End::Over),
         Err(failure) => {
             let failed = Failed { failure, pages_before };
-            after_failure(deps, &job, run.clone(), failed, &halt, &progress).await
+            after_failure(deps, &job, run.clone(), failed, &halt, progress).await
         }
     };
     deps.board.end(run.id);
@@ -58,20 +61,22 @@ async fn execute(
     progress: &Progress,
 ) -> Result<(), Failure> {
     progress.phase("prepare");
-    let requests = run.requests.clone();
+    let (requests, stored) = (run.requests.clone(), run.clone());
     let setup = Arc::new(setup::prepare(deps, job, run, &requests, halt.token()).await?);
-    progress.waits(setup.outbound.waits());
+    progress.follow(setup.outbound.waits(), setup.requests.clone());
     let approved = matches!(job.kind, JobKind::Apply { .. });
     let outcome = if approved {
         let (deps, run, setup) = (deps.clone(), run.clone(), Arc::clone(&setup));
         let holder = holder(job);
         blocking(move || adopt_kept_plan(&deps, holder, &run, &setup)).await
     } else {
+        // Not with an approved plan, which is compared with what it was made by.
+        setup::keep_means(deps, job, &stored, run).await?;
         read_all(deps, holder(job), &setup, halt, progress).await
     };
     let mut outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(failure) => return Err(with_requests(deps, job, run, &setup, failure).await),
+        Err(failure) => return Err(with_requests(deps, job, &setup, failure).await),
     };
     progress.phase("plan");
     outcome.stage.flush().await?;

@@ -19,9 +19,10 @@ use crate::model::template::{EntityTemplate, Template};
 use crate::model::{FieldType, RunStatus};
 use crate::normalize::Normalizer;
 use crate::plugin::{Kind, Loaded};
+use crate::queue;
 use crate::store::failures::Scope;
 use crate::store::identity::{Rule, Rules};
-use crate::store::{self, Store, directory, identity, names};
+use crate::store::{self, Store, directory, identity, names, runs};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -120,6 +121,30 @@ pub async fn prepare(
         entities,
         strategies,
     })
+}
+
+/// Keeps by which plugin, template and strategies a run is done: everybody sees it while the run goes on, and it is there
+/// too if nobody is left to tell how the run ended. `stored` is the run as the store has it.
+pub(super) async fn keep_means(
+    deps: &Deps,
+    job: &Arc<Job>,
+    stored: &Run,
+    run: &Run,
+) -> Result<(), Failure> {
+    let means = |run: &Run| (run.plugin.clone(), run.template.clone(), run.strategies.clone());
+    let (job, now) = (Arc::clone(job), means(run));
+    if means(stored) == now {
+        return Ok(());
+    }
+    let kept = deps.store.write(move |txn| -> Result<(), store::Error> {
+        // Another worker may have the job meanwhile.
+        let held = queue::holder(txn, &job)?;
+        let row = held.map(|held| runs::get(txn, held.run)).transpose()?.flatten();
+        let (plugin, template, strategies) = now.clone();
+        let row = row.map(|row| Run { plugin, template, strategies, ..row });
+        row.map_or(Ok(()), |row| runs::put(txn, job.org_no, &row))
+    });
+    Ok(kept.await?)
 }
 
 fn strategy_ref(strategy: &Strategy) -> PluginRef {

@@ -42,6 +42,14 @@ fn time(run: &Value, member: &str) -> Timestamp {
     text(run, member).parse().expect("a time")
 }
 
+/// The row says by what the run is done.
+#[track_caller]
+fn assert_means(run: &Value) {
+    assert_eq!(run["plugin"]["name"], "gaa-foireann", "{run:#}");
+    assert!(run["template"].is_object(), "{run:#}");
+    assert_eq!(run["strategies"][0]["name"], "federation_wins", "{run:#}");
+}
+
 #[test]
 fn a_run_that_takes_too_long_is_stopped_and_goes_on_later() {
     let sim = federation(Options::members(MEMBERS));
@@ -53,11 +61,19 @@ fn a_run_that_takes_too_long_is_stopped_and_goes_on_later() {
     server.forward(minutes(29));
     let goes_on = run_when(&server, &run, |_| true);
     assert_eq!(goes_on["status"], "running", "{goes_on:#}");
+    assert_means(&goes_on);
     server.forward(minutes(2));
     let waits = run_when(&server, &run, |run| run["status"] != "running");
     assert_eq!(waits["status"], "waiting", "{waits:#}");
     assert_eq!(waits["errors"][0]["code"], "run.timeout", "{waits:#}");
     assert_eq!(waits["retryCount"], 0, "it came further: {waits:#}");
+    // What explains it is there although its worker is gone.
+    assert_means(&waits);
+    let phases = waits["phases"].as_array().expect("phases");
+    assert!(phases.iter().any(|phase| phase["phase"] == "fetch"), "{waits:#}");
+    let lines = server.get(&format!("/sync/status/{run}/requests"));
+    let lines = lines["items"].as_array().expect("items");
+    assert!(lines.len() >= 5, "a line for each page that was read: {lines:#?}");
     let wait = time(&waits, "nextRetryAt").duration_since(server.clock.now());
     assert!((120..=132).contains(&wait.as_secs()), "{waits:#}");
     // Another run of the connection goes past it meanwhile, and nothing but the clock wakes the one that waits.
