@@ -273,14 +273,32 @@ impl At<'_, '_> {
                 ("schedule.buffered", words)
             }),
             Overlap::CancelOther => {
-                for job in live.iter().filter(|job| job.trigger == Trigger::Scheduled) {
-                    if queue::cancel(self.txn, job.run, self.ground.now)? == Cancelled::Asked {
+                for job in &live {
+                    if self.is_own(job)?
+                        && queue::cancel(self.txn, job.run, self.ground.now)? == Cancelled::Asked
+                    {
                         fired.cancelled.push(job.run);
                     }
                 }
                 None
             }
         })
+    }
+
+    /// Whether a job is what this schedule asked for the last time, and nobody else wants it: no person, and no other
+    /// schedule that asked for the same run.
+    fn is_own(&self, job: &Job) -> Result<bool, store::Error> {
+        if Some(job.run) != self.target.run || job.trigger == Trigger::Manual {
+            return Ok(false);
+        }
+        for other in schedules::of_connector(self.txn, self.schedule.connector)? {
+            let target = schedules::target(self.txn, other.id, self.connection.id)?;
+            let wants = target.is_some_and(|target| target.run == Some(job.run));
+            if wants && other.id != self.schedule.id {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

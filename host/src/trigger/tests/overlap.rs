@@ -1,6 +1,7 @@
 //! What becomes of a fire while the run before it is not over.
 
 use super::*;
+use crate::queue;
 
 #[tokio::test]
 async fn a_run_that_is_not_over_is_not_overtaken() {
@@ -61,4 +62,63 @@ async fn a_run_may_be_cancelled_for_the_next_one_but_never_a_persons() {
     rig.set("2026-01-01T04:00:00Z").await;
     let jobs = rig.jobs();
     assert_eq!((jobs[0].run, jobs[0].cancel, jobs.len()), (by_hand, false, 2));
+}
+
+#[tokio::test]
+async fn a_schedule_cancels_nothing_but_its_own_runs() {
+    let mut rig = Rig::new(&["UTC"]).await;
+    rig.add(Schedule { id: ScheduleId(2), ..schedule("0 1 * * *") }).await;
+    let (overlap, mode) = (Overlap::CancelOther, Mode::Incremental);
+    rig.add(Schedule { overlap, mode, ..schedule("15,30,45 1 * * *") }).await;
+    rig.start().await;
+    rig.set("2026-01-01T01:00:00Z").await;
+    rig.claim().await;
+    let nightly = rig.jobs()[0].run;
+    rig.set("2026-01-01T01:15:00Z").await;
+    let own = rig.jobs()[1].run;
+    // A webhook joins it and is the more urgent asker: it is the schedule's all the same.
+    let now = rig.now();
+    let joined = rig.write(move |txn| queue::enqueue(txn, hint(now))).await;
+    assert_eq!((joined.run, joined.joined), (own, true));
+    rig.set("2026-01-01T01:30:00Z").await;
+    let status = |run: RunId| runs::get(&rig.read(), run).unwrap().unwrap().status;
+    assert_eq!(status(own), RunStatus::Cancelled);
+    let jobs = rig.jobs();
+    assert_eq!((jobs.len(), jobs[0].run, jobs[0].cancel), (2, nightly, false));
+    assert!(rig.cancelled.lock().unwrap().is_empty());
+}
+
+/// Each of the two counts on it.
+#[tokio::test]
+async fn a_run_that_two_schedules_asked_for_is_not_cancelled_by_one() {
+    let mut rig = Rig::new(&["UTC"]).await;
+    rig.add(Schedule { id: ScheduleId(2), ..schedule("0 1 * * *") }).await;
+    let (overlap, mode) = (Overlap::CancelOther, Mode::Incremental);
+    rig.add(Schedule { overlap, mode, ..schedule("0,30 1 * * *") }).await;
+    rig.start().await;
+    rig.set("2026-01-01T01:00:00Z").await;
+    assert_eq!(rig.jobs().len(), 1);
+    rig.claim().await;
+    rig.set("2026-01-01T01:30:00Z").await;
+    let jobs = rig.jobs();
+    assert_eq!((jobs.len(), jobs[0].cancel), (2, false));
+}
+
+/// What a webhook asks for.
+fn hint(now: i64) -> queue::Request {
+    queue::Request {
+        connection: connection(1, 0),
+        requests: vec![EntityRequest {
+            entity: "thing".to_owned(),
+            mode: Mode::Ids,
+            ids: vec!["a".to_owned()],
+            filters: None,
+        }],
+        trigger: Trigger::Webhook,
+        dry_run: false,
+        strategy: "s".to_owned(),
+        requested_by: "webhook".to_owned(),
+        max_retries: 3,
+        now,
+    }
 }
