@@ -48,13 +48,15 @@ pub struct Postponed {
     pub due_at: i64,
     /// Whether it uses one of the run's retries.
     pub counts: bool,
+    /// The remote system or the rate limit named the time: nobody may come before it.
+    pub told: bool,
 }
 
 /// Lets a job wait for its next attempt, and answers its run as it stands then. Where another run of the connection
 /// waits already, that one takes over what this one asks for.
 pub fn postpone(txn: &Txn, job: &Job, run: Run, postponed: Postponed) -> Result<Run, store::Error> {
     if let Some(waiting) = jobs::in_slot(txn, job.org_no, job.connection, Slot::Waiting)? {
-        return hand_over(txn, job, run, waiting);
+        return hand_over(txn, job, run, waiting, postponed);
     }
     let error = first_error(&run);
     let waiting = Job {
@@ -81,13 +83,25 @@ pub fn postpone(txn: &Txn, job: &Job, run: Run, postponed: Postponed) -> Result<
     Ok(run)
 }
 
-fn hand_over(txn: &Txn, job: &Job, mut run: Run, before: Job) -> Result<Run, store::Error> {
+fn hand_over(
+    txn: &Txn,
+    job: &Job,
+    mut run: Run,
+    before: Job,
+    postponed: Postponed,
+) -> Result<Run, store::Error> {
     let mut waiting = before.clone();
-    if job.webhooks_only {
-        absorb(&mut waiting, run.requests.clone(), true);
-    } else {
-        absorb(&mut waiting, run.requests.clone(), false);
+    let more = absorb(&mut waiting, run.requests.clone(), job.webhooks_only);
+    if !job.webhooks_only {
+        // All of it is among the run's requests.
         absorb(&mut waiting, job.from_webhooks.clone(), true);
+    }
+    if more {
+        // As where somebody joins it.
+        (waiting.retry_count, waiting.uncounted) = (0, 0);
+    }
+    if postponed.told {
+        waiting.due_at = waiting.due_at.max(postponed.due_at);
     }
     waiting.trigger = waiting.trigger.min(job.trigger);
     waiting.priority = waiting.priority.min(job.priority);
@@ -96,6 +110,7 @@ fn hand_over(txn: &Txn, job: &Job, mut run: Run, before: Job) -> Result<Run, sto
         if let Some(requests) = requests_of(&waiting) {
             other.requests.clone_from(requests);
         }
+        (other.retry_count, other.next_retry_at) = (waiting.retry_count, Some(waiting.due_at));
         runs::put(txn, job.org_no, &other)?;
     }
     let message =

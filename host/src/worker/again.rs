@@ -41,7 +41,9 @@ pub(super) fn after(
     let now = clock::to_millis(deps.clock.now());
     match retry::next(&attempt, &deps.options.retry, now, jitter(job)) {
         Next::GiveUp => Ok(None),
-        Next::Retry { at, counts } => Ok(Some(Postponed { due_at: at, counts })),
+        Next::Retry { at, counts } => {
+            Ok(Some(Postponed { due_at: at, counts, told: failure.retry_at.is_some() }))
+        }
     }
 }
 

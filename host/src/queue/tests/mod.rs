@@ -68,12 +68,16 @@ impl Rig {
     }
 
     fn postpone(&self, job: &Job, due_at: i64) -> Run {
+        self.postpone_as(job, Postponed { due_at, counts: true, told: false })
+    }
+
+    fn postpone_as(&self, job: &Job, postponed: Postponed) -> Run {
         let job = job.clone();
         self.write(move |txn| {
             let held = holder(txn, &job)?.unwrap();
             let mut run = runs::get(txn, job.run)?.unwrap();
             run.errors = vec![error("remote.unavailable")];
-            postpone(txn, &held, run, Postponed { due_at, counts: true })
+            postpone(txn, &held, run, postponed)
         })
     }
 
@@ -366,6 +370,26 @@ fn a_second_run_that_must_wait_hands_over_to_the_first() {
     assert_eq!(waiting.next_retry_at, Some(120_000));
     assert_eq!(waiting.requests, vec![full("member"), ids("team", &["t"])]);
     assert_eq!(rig.check().len(), 1);
+}
+
+/// What it takes over has its retries before it, and nobody comes earlier than the remote system said.
+#[test]
+fn who_takes_over_has_its_retries_and_keeps_to_the_time_that_was_told() {
+    for (wanted, retry_count) in [(ids("team", &["t"]), 0), (full("member"), 1)] {
+        let rig = Rig::new(1, 1);
+        let first = rig.ask(request(1, 1, Trigger::Scheduled, 0));
+        let job = rig.claim(0).unwrap();
+        rig.ask(Request { requests: vec![wanted], ..request(1, 1, Trigger::Webhook, 1) });
+        rig.postpone(&job, 120_000);
+        let job = rig.claim(2).unwrap();
+        let hour = 3_600_000;
+        rig.postpone_as(&job, Postponed { due_at: hour, counts: false, told: true });
+        let (waiting, row) = (rig.run(first.run), rig.job(first.job).unwrap());
+        assert_eq!((waiting.next_retry_at, row.due_at), (Some(hour), hour));
+        assert_eq!((waiting.retry_count, row.retry_count), (retry_count, retry_count));
+        assert!(rig.claim(hour - 1).is_none());
+        assert_eq!(rig.claim(hour).unwrap().run, first.run);
+    }
 }
 
 #[test]

@@ -215,7 +215,8 @@ impl Model<'_, '_> {
             6..9 if sync && held.retry_count < run.max_retries => {
                 let due_at = self.now + 200 + i64::try_from(self.dice.below(200)).unwrap();
                 let counts = self.dice.below(4) > 0;
-                let run = postpone(self.txn, &held, run, Postponed { due_at, counts })?;
+                let postponed = Postponed { due_at, counts, told: !counts };
+                let run = postpone(self.txn, &held, run, postponed)?;
                 self.moved(&run)
             }
             _ => self.end(&held, run, RunStatus::Failed),
