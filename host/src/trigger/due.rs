@@ -67,8 +67,7 @@ impl Beat<'_> {
             true => self.latest(base, newest - 1).unwrap_or(first),
             false => newest,
         };
-        // Fires after this one are young enough to be made up for.
-        let expired = now.saturating_sub(self.catch_up_millis).saturating_sub(1).max(base);
+        let expired = self.expired(now).max(base);
         let in_time = first == last && now.saturating_sub(first_due) <= LATE_MILLIS;
         let made_up = |begin: i64| Fires {
             first: self.next(begin).unwrap_or(last),
@@ -85,6 +84,18 @@ impl Beat<'_> {
         });
         let run = run.map(|fires| (fires, self.due_at(last)));
         Due::Now { run, late: !in_time, missed, last }
+    }
+
+    /// Fires after this one are young enough to be made up for: the connection's turn, and not the nominal time, lies
+    /// within the window.
+    fn expired(&self, now: i64) -> i64 {
+        let begin = now.saturating_sub(self.catch_up_millis);
+        // Each turn comes before the next fire: of the fires before the window only the last one's may lie within.
+        let before = begin.saturating_sub(1);
+        match self.latest(before.saturating_sub(self.jitter_millis), before) {
+            Some(last) if self.due_at(last) >= begin => last - 1,
+            _ => before,
+        }
     }
 
     /// When the connection's turn comes for a nominal time: within the spread, and before the next nominal time.
@@ -182,6 +193,34 @@ mod tests {
         // Every ten minutes, an hour off: one run for six fires.
         let run = Some(fires(first + 10 * MINUTE, first + HOUR, 6));
         check("*/10 * * * *", (first, first + HOUR + 5 * MINUTE), run, true, None);
+    }
+
+    /// A window as short as the spread gives nobody less of it.
+    #[test]
+    fn the_window_begins_with_the_connections_turn() {
+        let calendar = Calendar::new(parse("0 2 * * *").unwrap(), TimeZone::UTC);
+        let (jitter_millis, catch_up_millis) = (HOUR, HOUR);
+        let share = u64::try_from(50 * MINUTE).unwrap();
+        let beat = Beat { calendar: &calendar, share, jitter_millis, catch_up_millis };
+        let (two, turn) = (2 * HOUR, 2 * HOUR + 50 * MINUTE);
+        for (now, is_missed) in
+            [(turn + 15 * MINUTE, false), (turn + HOUR, false), (turn + HOUR + 1, true)]
+        {
+            let Due::Now { run, missed, late, last } = beat.due(BEGIN, BEGIN + now) else {
+                panic!("due at {now}");
+            };
+            let (made_up, expected) = (run.map(|(fires, _)| fires), fires(two, two, 1));
+            let wanted = if is_missed { (None, Some(expected)) } else { (Some(expected), None) };
+            assert_eq!((made_up, missed), wanted, "at {now}");
+            assert_eq!((late, last), (true, BEGIN + two));
+        }
+        // A week of rest: the last night is made up for, and the others are missed.
+        let due = beat.due(BEGIN, BEGIN + 6 * DAY + turn + MINUTE * 30);
+        let Due::Now { run: Some((run, _)), missed: Some(missed), .. } = due else {
+            panic!("{due:?}");
+        };
+        assert_eq!(run, fires(6 * DAY + two, 6 * DAY + two, 1));
+        assert_eq!(missed, fires(two, 5 * DAY + two, 6));
     }
 
     #[test]

@@ -176,9 +176,9 @@ impl At<'_, '_> {
 
     /// Writes down that it is too late, and tells the organization's people.
     fn miss(&mut self, fires: Fires) -> Result<(), store::Error> {
-        let hours = self.schedule.catch_up_millis / 3_600_000;
+        let window = window_words(self.schedule.catch_up_millis);
         let reason = format!(
-            "nothing could run then, and the catch-up window of {hours} h had passed before anything could"
+            "nothing could run then, and the catch-up window of {window} had passed before anything could"
         );
         let line = self.line_of(Outcome::Missed, fires);
         let code = Some("schedule.missed".to_owned());
@@ -299,6 +299,17 @@ impl At<'_, '_> {
             }
         }
         Ok(true)
+    }
+}
+
+/// A window in its own unit: the largest one that it is a whole number of.
+fn window_words(millis: i64) -> String {
+    let seconds = millis / 1_000;
+    match seconds {
+        0 => "0 s".to_owned(),
+        _ if seconds % 3_600 == 0 => format!("{} h", seconds / 3_600),
+        _ if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
     }
 }
 

@@ -113,6 +113,21 @@ async fn after_days_of_rest_one_run_makes_up_and_older_nights_are_told_as_missed
 }
 
 #[tokio::test]
+async fn a_missed_night_tells_the_window_in_its_own_unit() {
+    for (seconds, words) in [(86_400, " 24 h "), (5_400, " 90 min "), (90, " 90 s "), (0, " 0 s ")]
+    {
+        let mut rig = Rig::new(&["UTC"]).await;
+        rig.add(Schedule { catch_up_millis: seconds * 1_000, ..schedule("0 2 * * *") }).await;
+        rig.start().await;
+        rig.stop().await;
+        rig.clock.set(at("2026-01-03T01:59:00Z"));
+        rig.start().await;
+        let reason = rig.fires()[0].reason.clone().unwrap();
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[tokio::test]
 async fn connections_are_spread_and_each_keeps_its_place() {
     let zones = ["UTC"; 200];
     let mut rig = Rig::new(&zones).await;

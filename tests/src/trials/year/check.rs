@@ -99,8 +99,10 @@ fn fault(course: &Course, line: &Value, night: Timestamp) -> anyhow::Result<Opti
             }
         }
         Some("caughtUp") => {
-            let slept = back.is_some_and(|(began, _)| due.is_some_and(|due| due >= *began));
-            (!slept || night < at - CATCH_UP).then_some("nothing to make up for")
+            let Some(due) = due else { return Ok(Some("not due")) };
+            let slept = back.is_some_and(|(began, _)| due >= *began);
+            // The window counts from the turn in the spread.
+            (!slept || due < at - CATCH_UP).then_some("nothing to make up for")
         }
         Some("missed") => (back.is_none() || night >= at - CATCH_UP).then_some("not missed"),
         Some("skipped") => {
