@@ -26,7 +26,9 @@ use std::ops::ControlFlow;
 pub(super) fn row(run: &Run, progress: Option<View>) -> Value {
     let text = |at: Option<i64>| at.map(clock::to_text);
     let entity = match run.requests.as_slice() {
-        [one] => one.entity.clone(),
+        [first, more @ ..] if more.iter().all(|other| other.entity == first.entity) => {
+            first.entity.clone()
+        }
         _ => "all".to_owned(),
     };
     let mode = run.requests.iter().map(|request| request.mode).max();

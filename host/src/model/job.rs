@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many ids one request may gather while it waits; more are cheaper as a listing, and become one.
 pub const IDS_MERGED_MAX: usize = 10_000;
-/// How many requests one job may gather, told apart by entity and filters; the next one of an entity makes it a listing
-/// without filters.
+/// How many requests one job may gather, told apart by entity, filters, and whether they name ids; the next one of an
+/// entity makes it a listing without filters.
 pub const REQUESTS_MAX: usize = 64;
 
 /// Stored in binary.
@@ -127,7 +127,8 @@ pub struct JobError {
     pub message: String,
 }
 
-/// Adds what `new` asks for: full > incremental > ids; sets of ids are united.
+/// Adds what `new` asks for: sets of ids are united, and a full listing absorbs everything. An incremental one names what
+/// has a new modification time, so that ids stand behind it as a request of their own.
 pub fn merge_requests(into: &mut Vec<EntityRequest>, new: Vec<EntityRequest>) {
     for request in new {
         merge_request(into, request);
@@ -135,29 +136,41 @@ pub fn merge_requests(into: &mut Vec<EntityRequest>, new: Vec<EntityRequest>) {
 }
 
 fn merge_request(into: &mut Vec<EntityRequest>, request: EntityRequest) {
-    let same = |known: &&mut EntityRequest| {
-        known.entity == request.entity && known.filters == request.filters
-    };
-    let full = into.len() >= REQUESTS_MAX;
-    match into.iter_mut().find(same) {
-        None if full => {
-            into.retain(|known| known.entity != request.entity);
-            into.push(listing(request.entity));
-        }
-        None => into.push(request),
-        Some(known) if known.mode == Mode::Ids && request.mode == Mode::Ids => {
+    let (entity, filters) = (request.entity.clone(), request.filters.clone());
+    let same = |known: &EntityRequest| known.entity == entity && known.filters == filters;
+    let place = into.iter().position(same);
+    let known = into.iter_mut().find(|known| same(known) && known.mode == request.mode);
+    match (known, place) {
+        (Some(known), _) if request.mode == Mode::Ids => {
             known.ids.extend(request.ids);
             known.ids.sort();
             known.ids.dedup();
             if known.ids.len() > IDS_MERGED_MAX {
-                let (entity, filters) = (known.entity.clone(), known.filters.clone());
-                into.retain(|known| known.entity != entity || known.filters != filters);
+                into.retain(|known| !same(known));
                 merge_request(into, listing(entity));
             }
         }
-        Some(known) if request.mode > known.mode => *known = request,
-        Some(_) => {}
+        (Some(_), _) => {}
+        (None, Some(place)) => match request.mode {
+            Mode::Full => {
+                // In the place of the first of those that it absorbs.
+                let behind = into.split_off(place);
+                into.push(request);
+                into.extend(behind.into_iter().filter(|known| !same(known)));
+            }
+            _ if into.iter().any(|known| same(known) && known.mode == Mode::Full) => {}
+            _ if into.len() >= REQUESTS_MAX => only_listing(into, entity),
+            Mode::Incremental => into.insert(place, request),
+            Mode::Ids => into.push(request),
+        },
+        (None, None) if into.len() >= REQUESTS_MAX => only_listing(into, entity),
+        (None, None) => into.push(request),
     }
+}
+
+fn only_listing(into: &mut Vec<EntityRequest>, entity: String) {
+    into.retain(|known| known.entity != entity);
+    into.push(listing(entity));
 }
 
 fn listing(entity: String) -> EntityRequest {
@@ -219,6 +232,15 @@ mod tests {
             merged(vec![request("member", Full, &[]), request("member", Incremental, &[])]),
             vec![request("member", Full, &[])]
         );
+        // A new modification time is not all that an id may be named for.
+        let both = vec![request("member", Incremental, &[]), request("member", Ids, &["a", "b"])];
+        let (ids, more) = (request("member", Ids, &["a"]), request("member", Ids, &["b"]));
+        let incremental = request("member", Incremental, &[]);
+        assert_eq!(merged(vec![ids.clone(), incremental.clone(), more.clone()]), both);
+        assert_eq!(merged(vec![incremental.clone(), more, ids, incremental]), both);
+        let other = request("team", Ids, &["t"]);
+        let parts = [both, vec![other.clone(), request("member", Full, &[])]].concat();
+        assert_eq!(merged(parts), vec![request("member", Full, &[]), other]);
         assert_eq!(
             merged(vec![request("member", Full, &[]), request("team", Ids, &["t"])]),
             vec![request("member", Full, &[]), request("team", Ids, &["t"])]

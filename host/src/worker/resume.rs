@@ -2,6 +2,7 @@
 
 use super::listing::{self, Read};
 use super::planner::Planner;
+use super::seen::Seen;
 use super::setup::{EntitySetup, Setup};
 use super::stage::Position;
 use super::{Deps, Failure};
@@ -52,14 +53,16 @@ fn key(setup: &Setup) -> String {
     hex::encode(hash.finalize())
 }
 
-/// A planner that remembers what the staged pages of this entity named.
+/// A planner that remembers what the staged pages of this entity named, and `seen`, which an earlier request did.
 pub(super) fn read(
     deps: &Deps,
     run: RunId,
     entity: &Arc<EntitySetup>,
     pages: std::ops::Range<u32>,
+    seen: Seen,
 ) -> Result<Read, Failure> {
     let mut planner = Planner::new(deps.store.clone(), Arc::clone(entity))?;
+    planner.seen = seen;
     let (mut counts, mut modified_max) = (Counts::default(), None);
     for number in pages {
         let bytes = staging::page(&deps.store, run, number)?.unwrap_or_default();

@@ -7,6 +7,7 @@ use super::ending::{
 use super::halt::Halt;
 use super::listing::{self, Read};
 use super::progress::Progress;
+use super::seen::Seen;
 use super::setup::{self, EntitySetup, Setup};
 use super::stage::{Stage, plan_hash};
 use super::{Deps, Failure, gone, resume, rounds, watermark};
@@ -14,7 +15,7 @@ use crate::brake::{self, BrakeInput};
 use crate::clock;
 use crate::commit::{self, EntityPlan, PageSource, Plan};
 use crate::model::job::{Job, JobKind};
-use crate::model::run::{Counts, Run};
+use crate::model::run::{Counts, EntityRequest, Run};
 use crate::model::{Mode, RunStatus};
 use crate::store::staging::{self, Holder};
 use crate::store::{counts, runs};
@@ -131,6 +132,7 @@ async fn read_all(
     let done = position.starts.len();
     let mut stage = Stage::new(deps, holder, position);
     let mut entities = Vec::new();
+    let mut listed: Vec<(&EntityRequest, Seen)> = Vec::new();
     let mut sound = true;
     progress.phase("fetch");
     for (index, entity) in setup.entities.iter().enumerate() {
@@ -144,9 +146,11 @@ async fn read_all(
         let first = stage.position.starts.get(index).copied().unwrap_or_default();
         let next_start = stage.position.starts.get(index + 1).copied();
         let so_far = first..next_start.unwrap_or(stage.position.next_page);
+        let known = listed.iter().position(|(listed, _)| names_again(&entity.request, listed));
+        let seen = known.map(|at| listed.swap_remove(at).1).unwrap_or_default();
         let mut read = {
             let (deps, id, entity) = (deps.clone(), holder.run, Arc::clone(entity));
-            blocking(move || resume::read(&deps, id, &entity, so_far)).await?
+            blocking(move || resume::read(&deps, id, &entity, so_far, seen)).await?
         };
         if index >= stage.position.entity && !stage.position.ended {
             if halt.soon().is_cancelled() {
@@ -161,6 +165,9 @@ async fn read_all(
         sound &= gone::adds_up(entity, &stage.position.listing);
         let pages = first..stage.position.next_page;
         entities.push(entity_outcome(deps, entity, &read, &stage, pages)?);
+        if entity.request.mode == Mode::Incremental {
+            listed.push((&entity.request, read.planner.seen));
+        }
     }
     // A run that was read to its end before a crash meets an older wish only here.
     if halt.token().is_cancelled() {
@@ -170,6 +177,13 @@ async fn read_all(
     entities.iter().for_each(|entity| listing::add(&mut counts, &entity.counts));
     progress.counts(&counts);
     Ok(Outcome { stage, counts, entities, sound })
+}
+
+/// Whether a request by id may name records that a listing of the same run named already. They are planned once: of two
+/// plans for one record the second would always find it moved.
+fn names_again(request: &EntityRequest, listed: &EntityRequest) -> bool {
+    let same = request.entity == listed.entity && request.filters == listed.filters;
+    request.mode == Mode::Ids && same
 }
 
 fn entity_outcome(
@@ -233,7 +247,7 @@ fn adopt_kept_plan(
     for (index, entity) in setup.entities.iter().enumerate() {
         let first = run.page_starts.get(index).copied().unwrap_or(run.pages);
         let behind = run.page_starts.get(index + 1).copied().unwrap_or(run.pages);
-        let read = resume::read(deps, run.id, entity, first..behind)?;
+        let read = resume::read(deps, run.id, entity, first..behind, Seen::default())?;
         listing::add(&mut counts, &read.counts);
         let outcome = entity_outcome(deps, entity, &read, &stage, first..behind)?;
         entities.push(EntityOutcome { listed: None, ..outcome });
@@ -248,7 +262,7 @@ enum Verdict {
     Abort(Failure),
 }
 
-/// Thresholds and brakes.
+/// Thresholds, which look at listings alone, and brakes.
 fn judge(
     deps: &Deps,
     run: &Run,
@@ -257,8 +271,13 @@ fn judge(
     approved: bool,
 ) -> Result<Verdict, Failure> {
     let brakes = &deps.options.brakes;
-    let validity = brake::validity(outcome.counts.valid, outcome.counts.invalid, brakes);
-    if let Some(few) = validity.err().filter(|_| !by_ids(run)) {
+    let mut listed = Counts::default();
+    for (entity, read) in setup.entities.iter().zip(&outcome.entities) {
+        if entity.request.mode != Mode::Ids {
+            listing::add(&mut listed, &read.counts);
+        }
+    }
+    if let Err(few) = brake::validity(listed.valid, listed.invalid, brakes) {
         return Ok(Verdict::Abort(Failure::new("run.too-few-valid", few.to_string())));
     }
     if approved || run.dry_run {
