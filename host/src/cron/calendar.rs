@@ -5,7 +5,8 @@
 //! - A time that the clocks show twice fires the first time only.
 //! - A pattern that names every hour (`*/15 * * * *`) means the real clock: it fires at each instant at which the clock
 //!   on the wall shows one of its minutes, so that it loses no interval in the hour that comes twice, and it makes up
-//!   for nothing in a gap, because no time went by there.
+//!   for nothing in a gap, because no time went by there. Where clocks change by half an hour its interval is so much
+//!   longer or shorter once.
 
 use super::{Pattern, years_after};
 use jiff::civil::DateTime;
@@ -174,6 +175,13 @@ mod tests {
         let hours = ("2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z");
         let fires = ["25 01:30 +01", "25 01:00 +00", "25 01:30 +00", "25 02:00 +00"];
         check("*/30 * * * *", "Europe/Dublin", hours, &fires);
+        // Half an hour of change is no whole interval: no 02:15, and 01:45 twice.
+        let hours = ("2026-10-03T14:30:00Z", "2026-10-03T16:30:00Z");
+        let fires = ["04 01:15 +10:30", "04 03:15 +11"];
+        check("15 * * * *", "Australia/Lord_Howe", hours, &fires);
+        let hours = ("2026-04-04T14:30:00Z", "2026-04-04T15:30:00Z");
+        let fires = ["05 01:45 +11", "05 01:45 +10:30"];
+        check("45 * * * *", "Australia/Lord_Howe", hours, &fires);
     }
 
     #[test]
