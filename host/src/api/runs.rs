@@ -227,6 +227,7 @@ pub(super) async fn cancel(
                     Run { status: RunStatus::Cancelled, completed_at: Some(now), ..run.clone() };
                 runs::put(txn, organization.no, &ended)?;
                 runs::delete_plan(txn, run.id)?;
+                runs::delete_shown(txn, run.id)?;
                 caller.log(txn, act)?;
                 return Ok(Answer::accepted(row(&ended, None)));
             }
@@ -291,6 +292,8 @@ pub(super) async fn approve(
             run.status = RunStatus::Queued;
             run.completed_at = None;
             runs::put(txn, organization.no, &run)?;
+            // From here on it tells what it did, which may be other than the plan: records may have moved.
+            runs::delete_shown(txn, run.id)?;
             let act = Act::new("approveRun", run.id).of(&organization);
             caller.log(txn, act.with(json!({ "planHash": plan_hash })))?;
             Ok(Answer::accepted(row(&run, None)))

@@ -169,9 +169,14 @@ fn summary(run: &Value, io: &mut Io<'_>) -> Result<(), Problem> {
     for error in at(run, "errors").as_array().into_iter().flatten() {
         io.say(&format!("{}: {}", text(error, "code"), text(error, "message")));
     }
+    let reason = text(run, "heldReason");
+    if !dry.is_empty() && !reason.is_empty() {
+        io.say(&format!("the run itself would be held: {reason}"));
+    }
     match status.as_str() {
         "held" => io.say(&format!(
-            "held: `syncline run show {id}` says why, `syncline run approve {id}` lets it go on"
+            "held: `syncline run show {id}` says why, `syncline run export {id}` what it would do; \
+             `syncline run approve {id}` lets it go on"
         )),
         "waiting" => io.say(&format!(
             "it is tried again at {}; `syncline sync` makes it due at once",

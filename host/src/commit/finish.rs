@@ -44,7 +44,7 @@ fn keep_watermark(txn: &Txn, plan: &Plan, entity: &EntityPlan) -> Result<(), Err
     }
 }
 
-/// Keeps the whole plan of a run that tripped a brake, and lets the run wait for a person.
+/// Keeps the whole plan of a run that tripped a brake, shows what it would do, and lets the run wait for a person.
 pub async fn hold(plan: Plan) -> Result<(), Error> {
     let store = plan.store.clone();
     store
@@ -54,6 +54,7 @@ pub async fn hold(plan: Plan) -> Result<(), Error> {
                 let bytes = (plan.page)(&plan.store, page)?.ok_or(Error::PlanGone(page))?;
                 runs::put_plan_page(txn, plan.run.id, page, &bytes)?;
             }
+            super::show(txn, &plan)?;
             close(txn, &plan, (*plan.run).clone())
         })
         .await

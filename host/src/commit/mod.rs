@@ -34,7 +34,7 @@ use crate::store::identity::{Gathered, Rules};
 use crate::store::records::ChangeKind;
 use crate::store::runs::{Outcome, RecordOutcome};
 use crate::store::{self, Store, Txn, conflicts, failures, records, runs};
-use prepare::{Page, Pages};
+use prepare::{Page, Pages, Rest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -165,26 +165,15 @@ fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
     finish::check_fence(txn, &plan.job)?;
     crash_point::reached("commit:begun");
     let inbox_was_empty = !conflicts::any_open(txn, plan.org, plan.connection_id())?;
-    let mut feed = FeedWriter::new(plan.org, Some(plan.run.id), plan.at);
-    let mut position = |name: &Arc<str>| feed.position(name).unwrap_or_default();
+    let mut work = Work::new(txn, plan);
+    let mut position = |name: &Arc<str>| work.feed.position(name).unwrap_or_default();
     let positions: Vec<Vec<u16>> = plan
         .entities
         .iter()
         .map(|entity| entity.fields.iter().map(&mut position).collect())
         .collect();
     let first = records::next_sequence(txn)?;
-    let (identity, moved) = (Gathered::new(plan.store.dir()), BTreeMap::new());
-    let mut work = Work { txn, plan, feed, identity, conflict_lines: 0, moved };
-    let rest = std::thread::scope(|scope| {
-        let mut pages = Pages::begin(scope, plan, &positions, first);
-        let worked = pages.by_ref().try_for_each(|page| {
-            work.page(page)?;
-            crash_point::reached("commit:page");
-            Ok(())
-        });
-        let rest = pages.end();
-        worked.and(rest)
-    })?;
+    let rest = work.pages(&positions, first)?;
     crash_point::reached("commit:records");
     if !work.moved.is_empty() {
         return Err(Error::Moved(work.moved));
@@ -203,6 +192,14 @@ fn apply_in(txn: &Txn, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes what a plan would do and does nothing of it: what a dry run leaves, for whoever looks through a held plan.
+fn show(txn: &Txn, plan: &Plan) -> Result<(), Error> {
+    let run = Run { dry_run: true, ..(*plan.run).clone() };
+    let dry = Plan { run: Arc::new(run), ..plan.clone() };
+    let positions = vec![Vec::new(); dry.entities.len()];
+    Work::new(txn, &dry).pages(&positions, 0).map(drop)
+}
+
 /// One commit in progress.
 struct Work<'a, 't> {
     txn: &'a Txn<'t>,
@@ -213,7 +210,29 @@ struct Work<'a, 't> {
     moved: BTreeMap<u32, Moved>,
 }
 
-impl Work<'_, '_> {
+impl<'a, 't> Work<'a, 't> {
+    fn new(txn: &'a Txn<'t>, plan: &'a Plan) -> Work<'a, 't> {
+        let feed = FeedWriter::new(plan.org, Some(plan.run.id), plan.at);
+        let (identity, moved) = (Gathered::new(plan.store.dir()), BTreeMap::new());
+        Work { txn, plan, feed, identity, conflict_lines: 0, moved }
+    }
+
+    /// Takes all pages. `first` is the number of the first new record, `positions` the feed's numbers of each entity's
+    /// fields.
+    fn pages(&mut self, positions: &[Vec<u16>], first: u64) -> Result<Rest, Error> {
+        let plan = self.plan;
+        std::thread::scope(|scope| {
+            let mut pages = Pages::begin(scope, plan, positions, first);
+            let worked = pages.by_ref().try_for_each(|page| {
+                self.page(page)?;
+                crash_point::reached("commit:page");
+                Ok(())
+            });
+            let rest = pages.end();
+            worked.and(rest)
+        })
+    }
+
     fn page(&mut self, page: Page<'_>) -> Result<(), Error> {
         let Page { entity, number, failures, passed, rows, mut created } = page;
         let mut outcomes = Vec::new();

@@ -263,6 +263,12 @@ pub fn delete_plan(txn: &Txn, run: RunId) -> Result<(), Error> {
     txn.delete_prefix(PLANS, &Key::new().u64(run.0))
 }
 
+/// Removes what a held run shows of its plan, its outcomes and conflict lines: somebody approved or discarded it.
+pub fn delete_shown(txn: &Txn, run: RunId) -> Result<(), Error> {
+    txn.delete_prefix(RUN_RECORDS, &Key::new().u64(run.0))?;
+    txn.delete_prefix(RUN_CONFLICTS, &Key::new().u64(run.0))
+}
+
 /// Whether a plan is kept for the run.
 pub fn has_plan(read: &dyn Read, run: RunId) -> Result<bool, Error> {
     let mut found = false;

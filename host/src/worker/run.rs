@@ -88,8 +88,8 @@ async fn execute(
     progress.phase("commit");
     match verdict {
         Verdict::Abort(_) => Ok(commit::abort(plan).await?),
-        Verdict::Hold { .. } => Ok(commit::hold(plan).await?),
-        Verdict::Commit => {
+        Verdict::Hold { .. } if !plan.run.dry_run => Ok(commit::hold(plan).await?),
+        Verdict::Hold { .. } | Verdict::Commit => {
             let base = (*plan.run).clone();
             let (sound, brakes) = (outcome.sound, &deps.options.brakes);
             let finish = |counts: &Counts| {
@@ -258,7 +258,10 @@ fn adopt_kept_plan(
 
 enum Verdict {
     Commit,
-    Hold { reason: String },
+    /// A brake tripped: the plan waits for a person. A dry run says that the real one would.
+    Hold {
+        reason: String,
+    },
     Abort(Failure),
 }
 
@@ -280,7 +283,7 @@ fn judge(
     if let Err(few) = brake::validity(listed.valid, listed.invalid, brakes) {
         return Ok(Verdict::Abort(Failure::new("run.too-few-valid", few.to_string())));
     }
-    if approved || run.dry_run {
+    if approved {
         return Ok(Verdict::Commit);
     }
     let read = deps.store.read()?;
@@ -338,8 +341,10 @@ async fn finished_run(
         ..run.clone()
     };
     if let Verdict::Hold { reason } = verdict {
-        finished.status = RunStatus::Held;
         finished.held_reason = Some(reason.clone());
+        if !run.dry_run {
+            finished.status = RunStatus::Held;
+        }
     }
     if let Verdict::Abort(failure) = verdict {
         finished.status = failure.status;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{CLUB, ORG, Setup, assert_counts, members, text};
+use crate::fixture::{CLUB, ORG, Setup, assert_counts, member, members, text};
 
 /// A synced club of so many members.
 fn club(count: u32) -> Setup {
@@ -212,4 +212,65 @@ fn a_held_plan_survives_a_kill() {
     let ended = setup.host.ended(&text(&run, "syncId"));
     assert_eq!(ended["status"], "completed", "{ended:#}\n{}", setup.host.log());
     assert_eq!(active(&setup), 9);
+}
+
+/// A held run that would deactivate members 1 to 11 of 20, change the address of member 12 and leave a conflict about its
+/// phone to a person, and create member 21.
+fn held_with_a_conflict() -> (Setup, Value) {
+    let policy = json!({"entities": {"member": {"fields": {"phone": {"strategy": "manual"}}}}});
+    let setup = Setup::with(&members(20), json!({}), policy);
+    setup.synced();
+    setup.edit("M-12", json!({"phone": "085 000 0000"}));
+    let mut rows = members(20).split_off(11);
+    rows[0]["address"] = json!("moved");
+    rows[0]["phone"] = json!("086 000 0000");
+    rows.push(member(21, json!({})));
+    setup.sim.set_members(CLUB, &rows);
+    let run = setup.sync();
+    assert_held(&run, "tooManyDeactivations");
+    (setup, run)
+}
+
+fn outcomes(setup: &Setup, run: &Value) -> Vec<Value> {
+    setup.host.list(&format!("/sync/status/{}/records", text(run, "syncId")))
+}
+
+#[test]
+fn a_held_plan_can_be_looked_through() {
+    let (setup, run) = held_with_a_conflict();
+    let shown = outcomes(&setup, &run);
+    let of = |outcome: &str| shown.iter().filter(|row| row["outcome"] == outcome).count();
+    assert_eq!((of("inactivated"), of("updated"), of("created")), (11, 1, 1), "{shown:#?}");
+    assert!(shown.iter().all(|row| row["version"].is_null()), "nothing is done: {shown:#?}");
+    let lines = setup.conflicts_of(&run);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert_eq!((&lines[0]["field"], &lines[0]["held"]), (&json!("phone"), &json!(true)));
+    let export = setup.host.get(&format!("/sync/status/{}/export", text(&run, "syncId")));
+    assert_eq!(export["records"], json!(shown));
+    assert_eq!(export["conflicts"], json!(lines));
+    assert!(setup.inbox().is_empty(), "the plan is not applied: {:#?}", setup.inbox());
+    assert_eq!((active(&setup), setup.find("M-21")), (20, None));
+}
+
+#[test]
+fn an_approved_run_tells_what_it_did_and_no_longer_what_it_would() {
+    let (setup, run) = held_with_a_conflict();
+    // The conflict that the plan shows is none any more.
+    setup.edit("M-12", json!({"phone": "086 000 0000"}));
+    act(&setup, &run, "approve", json!({"planHash": run["planHash"]}), 202);
+    let ended = setup.host.ended(&text(&run, "syncId"));
+    assert_eq!(ended["status"], "completed", "{ended:#}\n{}", setup.host.log());
+    assert_counts(&ended, json!({"deactivated": 11, "updated": 1, "created": 1}));
+    assert_eq!(setup.conflicts_of(&ended), Vec::<Value>::new());
+    let told = outcomes(&setup, &ended);
+    assert_eq!(told.len(), 13, "{told:#?}");
+    assert!(told.iter().all(|row| row["version"].is_u64()), "{told:#?}");
+}
+
+#[test]
+fn a_plan_that_is_discarded_is_shown_no_longer() {
+    let (setup, run) = held_with_a_conflict();
+    act(&setup, &run, "cancel", Value::Null, 202);
+    assert_eq!(outcomes(&setup, &run), Vec::<Value>::new());
+    assert_eq!(setup.conflicts_of(&run), Vec::<Value>::new());
 }

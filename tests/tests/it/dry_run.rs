@@ -84,13 +84,15 @@ fn a_dry_run_of_a_first_sync_creates_nothing() {
 }
 
 #[test]
-fn a_dry_run_is_never_held_and_cannot_be_undone() {
+fn a_dry_run_says_that_the_run_would_be_held_and_cannot_be_undone() {
     let setup = Setup::new(&members(20));
     setup.synced();
     setup.sim.set_members(CLUB, &[]);
     let dry = setup.sync_with(json!({"dryRun": true}));
     assert_eq!(dry["status"], "completed", "{dry:#}");
     assert_counts(&dry, json!({"deactivated": 20}));
+    assert!(text(&dry, "heldReason").starts_with("sourceEmpty"), "{dry:#}");
+    assert_eq!(setup.sync()["heldReason"], dry["heldReason"]);
     let path = format!("/sync/status/{}/undo", text(&dry, "syncId"));
     setup.host.call("POST", &path, &Value::Null, 409);
 }

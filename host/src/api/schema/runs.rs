@@ -126,6 +126,7 @@ pub(in crate::api) struct Run {
     progress: Option<Progress>,
     /// What an approval names.
     plan_hash: Option<String>,
+    /// Which brake tripped; of a dry run, which one would hold the run itself.
     held_reason: Option<String>,
     listing_complete: Option<bool>,
     phases: Vec<Phase>,

@@ -76,7 +76,9 @@ impl Audit<'_> {
         })?;
         if !run.took_effect() {
             let told = told.unwrap_or_default();
-            if !told.is_empty() || !outcomes.is_empty() && !run.dry_run {
+            // These tell what they would do.
+            let shows = run.dry_run || run.status == RunStatus::Held;
+            if !told.is_empty() || !outcomes.is_empty() && !shows {
                 let status = run.status;
                 self.wrong(format!("{id} is {status} and has effects: {told:?}, {outcomes:?}"));
             }
