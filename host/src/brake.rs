@@ -165,3 +165,25 @@ pub fn outcome(valid: u64, applied: u64, options: &Options) -> RunStatus {
         RunStatus::Failed
     }
 }
+
+/// Too few of the valid records could be applied for the run to be `completed`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "only {applied} of {valid} valid records could be applied, fewer than {min_percent} %: see the \
+     failures for the reasons"
+)]
+pub struct TooFewApplied {
+    pub applied: u64,
+    pub valid: u64,
+    pub min_percent: u64,
+}
+
+/// Why [`outcome`] is not `completed`; none where it is.
+pub fn shortfall(valid: u64, applied: u64, options: &Options) -> Option<TooFewApplied> {
+    let min_percent = match outcome(valid, applied, options) {
+        RunStatus::Completed => return None,
+        RunStatus::Partial => options.completed_min_percent,
+        _ => options.partial_min_percent,
+    };
+    Some(TooFewApplied { applied, valid, min_percent })
+}

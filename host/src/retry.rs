@@ -47,7 +47,8 @@ pub fn class(code: &str) -> Class {
         "remote.config" | "remote.unsupported" | "connector.config" | "entity.unknown" | "template.entity"
         | "template.invalid" | "template.missing" | "plugin.missing" | "plugin.kind" | "strategy.missing"
             => Class::Config,
-        "remote.not-found" | "run.too-few-valid" | "listing.endless" | "listing.loops" | "listing.incomplete"
+        "remote.not-found" | "run.too-few-valid" | "run.too-few-applied" | "listing.endless" | "listing.loops"
+        | "listing.incomplete"
             => Class::Data,
         "run.cancelled" | "run.gone" | "run.superseded" | "run.commit" | "connector.not-active" | "connection.ended"
         | "plan.stale" | "plan.gone"

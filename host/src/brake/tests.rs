@@ -78,6 +78,8 @@ fn messages_say_the_figures_and_what_to_do() {
     assert!(message.contains("approve"), "{message}");
     let few = validity(1, 2, &Options::default()).unwrap_err().to_string();
     assert!(few.contains("1 of 3") && few.contains("50 %"), "{few}");
+    let few = shortfall(10, 4, &Options::default()).unwrap().to_string();
+    assert!(few.contains("4 of 10") && few.contains("50 %"), "{few}");
 }
 
 #[test]
@@ -97,7 +99,15 @@ fn thresholds_name_the_outcome() {
         (1_000, 799, RunStatus::Partial),
         (3, 0, RunStatus::Failed),
     ] {
-        assert_eq!(outcome(valid, applied, &Options::default()), expected, "{applied}/{valid}");
+        let options = Options::default();
+        assert_eq!(outcome(valid, applied, &options), expected, "{applied}/{valid}");
+        let few = shortfall(valid, applied, &options).map(|few| few.min_percent);
+        let below = match expected {
+            RunStatus::Completed => None,
+            RunStatus::Partial => Some(80),
+            _ => Some(50),
+        };
+        assert_eq!(few, below, "{applied}/{valid}");
     }
 }
 

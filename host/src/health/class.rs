@@ -52,6 +52,7 @@ pub fn class(code: &str, own: bool) -> Class {
         | "remote.cursor-expired"
         | "remote.other"
         | "run.too-few-valid"
+        | "run.too-few-applied"
         | "listing.incomplete" => Class::Organization,
         _ => Class::Neither,
     }

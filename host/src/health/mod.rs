@@ -102,7 +102,7 @@ fn note_success(state: &mut Health, at: i64) -> bool {
 }
 
 fn run_line(run: &Run, error: Option<&RunError>, at: i64, fault: bool) -> Line {
-    let unsaid = "less than half of the valid records could be applied";
+    let unsaid = "the run says no more";
     Line {
         at,
         kind: LineKind::Run,

@@ -155,7 +155,13 @@ fn the_fifth_fault_disables_whatever_connection_it_came_by() {
 
 #[test]
 fn only_faults_of_the_connector_count_against_it() {
-    for code in ["remote.not-found", "run.too-few-valid", "remote.rate-limited", "run.commit"] {
+    for code in [
+        "remote.not-found",
+        "run.too-few-valid",
+        "run.too-few-applied",
+        "remote.rate-limited",
+        "run.commit",
+    ] {
         let rig = Rig::new();
         for fault in 0..9 {
             rig.fail(1, BEGIN + fault, code);

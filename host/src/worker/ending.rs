@@ -170,11 +170,15 @@ pub(super) fn push_error(deps: &Deps, run: &mut Run, failure: &Failure) {
         run.errors_more += 1;
         return;
     }
-    run.errors.push(RunError {
+    run.errors.push(error_of(deps, failure));
+}
+
+pub(super) fn error_of(deps: &Deps, failure: &Failure) -> RunError {
+    RunError {
         code: failure.code.clone(),
         message: failure.message.clone(),
         page: failure.page,
         record_id: None,
         at: clock::to_text(clock::to_millis(deps.clock.now())),
-    });
+    }
 }

@@ -24,6 +24,7 @@ mod run;
 mod seen;
 pub mod setup;
 mod stage;
+mod status;
 pub mod template;
 mod upkeep;
 mod watermark;

@@ -10,6 +10,7 @@ use super::progress::Progress;
 use super::seen::Seen;
 use super::setup::{self, EntitySetup, Setup};
 use super::stage::{Stage, plan_hash};
+use super::status::{self, by_ids};
 use super::{Deps, Failure, gone, resume, rounds, watermark};
 use crate::brake::{self, BrakeInput};
 use crate::clock;
@@ -91,11 +92,8 @@ async fn execute(
         Verdict::Hold { .. } if !plan.run.dry_run => Ok(commit::hold(plan).await?),
         Verdict::Hold { .. } | Verdict::Commit => {
             let base = (*plan.run).clone();
-            let (sound, brakes) = (outcome.sound, &deps.options.brakes);
-            let finish = |counts: &Counts| {
-                let status = status(&base, counts, sound, brakes);
-                Run { counts: *counts, status, ..base.clone() }
-            };
+            let sound = outcome.sound;
+            let finish = |counts: &Counts| status::ended(deps, &base, counts, sound);
             rounds::commit(deps, &setup, &mut outcome.stage, plan, finish).await?;
             Ok(())
         }
@@ -265,7 +263,17 @@ enum Verdict {
     Abort(Failure),
 }
 
-/// Thresholds, which look at listings alone, and brakes.
+impl Verdict {
+    /// Which brake tripped, in words.
+    fn reason(&self) -> Option<String> {
+        match self {
+            Verdict::Hold { reason } => Some(reason.clone()),
+            Verdict::Commit | Verdict::Abort(_) => None,
+        }
+    }
+}
+
+/// Thresholds and brakes.
 fn judge(
     deps: &Deps,
     run: &Run,
@@ -307,21 +315,6 @@ fn judge(
     Ok(Verdict::Commit)
 }
 
-/// A run of single records says nothing about the source as a whole: those that cannot be read or applied wait in
-/// quarantine, and it has not failed.
-fn by_ids(run: &Run) -> bool {
-    run.requests.iter().all(|request| request.mode == Mode::Ids)
-}
-
-fn status(run: &Run, counts: &Counts, sound: bool, brakes: &brake::Options) -> RunStatus {
-    let unapplied = counts.quarantined.saturating_sub(counts.invalid);
-    match brake::outcome(counts.valid, counts.valid.saturating_sub(unapplied), brakes) {
-        RunStatus::Completed if !sound => RunStatus::Partial,
-        RunStatus::Failed if by_ids(run) => RunStatus::Partial,
-        status => status,
-    }
-}
-
 async fn finished_run(
     deps: &Deps,
     run: &Run,
@@ -331,34 +324,32 @@ async fn finished_run(
 ) -> Result<Run, Failure> {
     let now = clock::to_millis(deps.clock.now());
     let pages = outcome.stage.position.next_page;
-    let mut finished = Run {
+    let planned = Run {
         counts: outcome.counts,
         completed_at: Some(now),
         listing_complete: Some(outcome.sound),
         pages,
         page_starts: outcome.stage.position.starts.clone(),
-        status: status(run, &outcome.counts, outcome.sound, &deps.options.brakes),
+        held_reason: verdict.reason().or_else(|| run.held_reason.clone()),
         ..run.clone()
     };
-    if let Verdict::Hold { reason } = verdict {
-        finished.held_reason = Some(reason.clone());
-        if !run.dry_run {
-            finished.status = RunStatus::Held;
+    let mut finished = match verdict {
+        Verdict::Abort(failure) => {
+            let quarantined = outcome.counts.quarantined;
+            let counts = Counts { quarantined, ..planned_only(outcome.counts) };
+            let mut aborted = Run { counts, status: failure.status, ..planned };
+            push_error(deps, &mut aborted, failure);
+            aborted
         }
-    }
-    if let Verdict::Abort(failure) = verdict {
-        finished.status = failure.status;
-        finished.counts = planned_only(outcome.counts);
-        finished.counts.quarantined = outcome.counts.quarantined;
-        push_error(deps, &mut finished, failure);
-    }
+        Verdict::Hold { .. } if !run.dry_run => Run { status: RunStatus::Held, ..planned },
+        Verdict::Hold { .. } | Verdict::Commit => {
+            status::ended(deps, &planned, &outcome.counts, outcome.sound)
+        }
+    };
     if finished.dry_run || finished.status == RunStatus::Held {
         let (store, id) = (deps.store.clone(), run.id);
         let hash = blocking(move || Ok(plan_hash(0..pages, |at| staging::page(&store, id, at))?));
         finished.plan_hash = Some(hash.await?);
-    }
-    if finished.dry_run && matches!(finished.status, RunStatus::Partial) && outcome.sound {
-        finished.status = RunStatus::Completed;
     }
     if !outcome.sound {
         let message = incomplete_message(&outcome.stage);

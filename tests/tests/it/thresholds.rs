@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{CLUB, ORG, Setup, assert_counts, member, members};
+use crate::fixture::{CLUB, ORG, Setup, assert_counts, member, members, text};
 
 /// So many members, of which the first `broken` lack a name.
 fn club(count: u32, broken: u32) -> Vec<Value> {
@@ -64,8 +64,8 @@ fn an_aborted_run_leaves_what_was_there() {
     assert_eq!(setup.records(), before, "no update and no deactivation");
 }
 
-/// A run of ten valid members, of which so many cannot be matched for certain.
-fn unmatched(count: u32) -> (Setup, Value) {
+/// Ten valid members, of which so many cannot be matched for certain.
+fn ambiguous(count: u32) -> Setup {
     let setup = Setup::new(&members(10));
     for row in members(count) {
         let fields = json!({
@@ -77,6 +77,12 @@ fn unmatched(count: u32) -> (Setup, Value) {
             setup.host.call("POST", &format!("/organizations/{ORG}/records"), &body, 201);
         }
     }
+    setup
+}
+
+/// Their run.
+fn unmatched(count: u32) -> (Setup, Value) {
+    let setup = ambiguous(count);
     let run = setup.sync();
     assert_counts(&run, json!({"valid": 10, "invalid": 0, "quarantined": count}));
     (setup, run)
@@ -90,7 +96,26 @@ fn the_share_of_the_valid_records_that_were_applied_names_the_run() {
         let linked = (1..=10).filter(|n| setup.find(&format!("M-{n}")).is_some()).count();
         assert_eq!(linked, 10 - failed as usize, "the others are applied");
         assert_eq!(run["counts"]["created"], 10 - failed);
+        let errors = run["errors"].as_array().unwrap();
+        if wanted == "completed" {
+            assert!(errors.is_empty(), "{run:#}");
+        } else {
+            assert_eq!(errors.len(), 1, "{run:#}");
+            assert_eq!(errors[0]["code"], "run.too-few-applied");
+            let said = text(&errors[0], "message");
+            assert!(said.contains(&format!("{} of 10", 10 - failed)), "{said}");
+        }
     }
+}
+
+#[test]
+fn a_dry_run_completes_and_says_that_the_run_would_fail() {
+    let setup = ambiguous(6);
+    let dry = setup.sync_with(json!({"dryRun": true}));
+    assert_eq!(dry["status"], "completed", "{dry:#}");
+    assert_counts(&dry, json!({"valid": 10, "created": 4, "quarantined": 6}));
+    assert_eq!(dry["errors"][0]["code"], "run.too-few-applied", "{dry:#}");
+    assert_eq!(setup.sync()["errors"][0]["message"], dry["errors"][0]["message"]);
 }
 
 #[test]
