@@ -136,7 +136,9 @@ impl From<PersonError> for Problem {
             PersonError::Stale { .. } => Problem::new(412, "stale", text),
             PersonError::Decided(_) => Problem::conflict("already-decided", text),
             PersonError::Gone => Problem::new(410, "run.details-gone", text),
-            PersonError::NoValue => Problem::invalid_at("/value", text),
+            PersonError::NoValue | PersonError::BadValue { .. } => {
+                Problem::invalid_at("/value", text)
+            }
             PersonError::BadChoice(_) => Problem::invalid_at("/choice", text),
         }
     }

@@ -3,6 +3,7 @@
 use crate::model::ids::{ConflictId, EntityNo};
 use crate::model::record::FieldMeta;
 use crate::model::{ModifiedBy, OrgNo, Record, RecordId, RecordStatus, Value};
+use crate::resolve::{self, Unfit};
 use crate::store::conflicts::{self, HeldConflict, Resolution};
 use crate::store::decisions::{self, Decision};
 use crate::store::feed::FeedWriter;
@@ -25,6 +26,8 @@ pub enum PersonError {
     Gone,
     #[error("choice `value` needs a value")]
     NoValue,
+    #[error("the value for `{field}` of {item} {unfit}")]
+    BadValue { item: ConflictId, field: String, unfit: Unfit },
     #[error("a choice is one of remote, local, value; not {0:?}")]
     BadChoice(String),
 }
@@ -135,7 +138,12 @@ pub fn resolve(
     let chosen = match (choice, value) {
         ("remote", _) => item.remote.clone(),
         ("local", _) => record.value(&item.field).clone(),
-        ("value", Some(value)) => value,
+        ("value", Some(value)) => {
+            if let Err(unfit) = resolve::check_choice(item.field_type, &value) {
+                return Err(PersonError::BadValue { item: id, field: item.field, unfit });
+            }
+            value
+        }
         ("value", None) => return Err(PersonError::NoValue),
         (other, _) => return Err(PersonError::BadChoice(other.to_owned())),
     };

@@ -7,10 +7,10 @@ pub mod laws;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Choice, Conflict, Decision, Value};
+use crate::model::{Choice, Conflict, Decision, FieldType, Value};
 use crate::normalize;
 
-/// The longest value that a strategy may answer with.
+/// The longest value that a strategy or a person may choose.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Longer notes are cut.
 const NOTE_CHARS_MAX: usize = 500;
@@ -35,6 +35,15 @@ pub enum Refused {
     WrongType { field: String, problem: &'static str },
     #[error("the strategy's value for `{field}` is larger than {VALUE_BYTES_MAX} bytes")]
     TooLarge { field: String },
+}
+
+/// Why a value cannot be chosen for a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("{0}")]
+    WrongType(&'static str),
+    #[error("is larger than {VALUE_BYTES_MAX} bytes")]
+    TooLarge,
 }
 
 /// What a checked decision does.
@@ -96,24 +105,29 @@ fn check_one(
     Ok(Resolved { conflict: at, choice, resolved_value, writes_local, new_base, note })
 }
 
-/// Also for a value that a person chose: there `values_declared` is true.
 fn check_value(conflict: &Conflict, value: &Value, values_declared: bool) -> Result<(), Refused> {
-    let field = || conflict.field.clone();
+    let field = conflict.field.clone();
     if !values_declared {
-        return Err(Refused::UndeclaredValue { field: field() });
+        return Err(Refused::UndeclaredValue { field });
     }
+    check_choice(conflict.field_type, value).map_err(|unfit| match unfit {
+        Unfit::TooLarge => Refused::TooLarge { field },
+        Unfit::WrongType(problem) => Refused::WrongType { field, problem },
+    })
+}
+
+/// Checks a value that somebody chose for a field of this type, be it a strategy or a person.
+pub fn check_choice(field_type: FieldType, value: &Value) -> Result<(), Unfit> {
     let len = match value {
         Value::Text(text) | Value::Json(text) => text.len(),
-        Value::Absent => {
-            return Err(Refused::WrongType { field: field(), problem: "is absent" });
-        }
+        Value::Absent => return Err(Unfit::WrongType("is absent")),
         Value::Null | Value::Bool(_) | Value::Int(_) => 0,
     };
     if len > VALUE_BYTES_MAX {
-        return Err(Refused::TooLarge { field: field() });
+        return Err(Unfit::TooLarge);
     }
-    match normalize::type_problem(conflict.field_type, value) {
-        Some(problem) => Err(Refused::WrongType { field: field(), problem }),
+    match normalize::type_problem(field_type, value) {
+        Some(problem) => Err(Unfit::WrongType(problem)),
         None => Ok(()),
     }
 }

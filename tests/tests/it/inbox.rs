@@ -130,6 +130,37 @@ fn a_wrong_decision_is_refused_and_leaves_the_item_open() {
 }
 
 #[test]
+fn a_value_must_fit_the_field() {
+    let setup = Setup::with(&members(1), json!({}), json!({"strategy": "manual"}));
+    setup.synced();
+    setup.edit("M-1", json!({"dateOfBirth": "1991-01-02", "email": LOCAL}));
+    setup.sim.patch_member("M-1", json!({"dateOfBirth": "1992-01-02", "email": REMOTE}));
+    setup.synced();
+    let inbox = setup.inbox();
+    let of = |field: &str| inbox.iter().find(|item| item["field"] == field).expect("an item");
+    for (field, value) in [
+        ("dateOfBirth", json!({"a": 1})),
+        ("dateOfBirth", json!("1991-02-31")),
+        ("email", json!(7)),
+        ("email", json!("x".repeat((64 << 10) + 1))),
+    ] {
+        let body = json!({"choice": "value", "value": value});
+        let problem = resolve(&setup, of(field), body, 422);
+        assert_eq!(problem["errors"][0]["pointer"], "/value", "{problem:#}");
+        assert!(text(&problem, "detail").contains(field), "{problem:#}");
+    }
+    // Fit for one of the two: neither is decided.
+    let body = json!({"choice": "value", "value": "third@example.ie", "filter": {}});
+    let problem = setup.host.call("POST", "/conflicts/resolve", &body, 422);
+    assert_eq!(problem["errors"][0]["pointer"], "/value", "{problem:#}");
+    assert_eq!(setup.inbox(), inbox, "nothing is decided");
+    assert_eq!(setup.field("M-1", "dateOfBirth"), "1991-01-02");
+    let body = json!({"choice": "value", "value": "1993-01-02"});
+    resolve(&setup, of("dateOfBirth"), body, 200);
+    assert_eq!(setup.field("M-1", "dateOfBirth"), "1993-01-02");
+}
+
+#[test]
 fn an_item_closes_as_superseded_when_the_sides_come_to_agree() {
     let (setup, item) = held();
     setup.edit("M-1", json!({"email": REMOTE}));
