@@ -43,7 +43,7 @@ use std::time::Instant;
 pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// These rows, by page, compare with a version that is no longer there.
+    /// These rows, by page, compare with a version or a base that is no longer there.
     #[error("{} records changed while the run was under way", .0.values().map(Moved::len).sum::<usize>())]
     Moved(BTreeMap<u32, Moved>),
     /// Another worker has taken the job over.

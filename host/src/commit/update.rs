@@ -23,7 +23,7 @@ pub(super) fn kind_of(update: &Update) -> Option<ChangeKind> {
 }
 
 impl Work<'_, '_> {
-    /// False where the record moved since it was compared: then nothing is done.
+    /// False where the record, or the base of a conflict, moved since they were compared: then nothing is done.
     pub(super) fn update(
         &mut self,
         entity: &EntityPlan,
@@ -45,6 +45,14 @@ impl Work<'_, '_> {
         };
         let covered = old.as_ref().map(|link| plan.store.shapes().get(link.fields)).transpose()?;
         let mut bases = link::bases(old.as_ref(), covered.as_ref(), &record, &entity.fields);
+        // A person who decides for the local value moves the base and leaves the record at its version.
+        let is_as_compared = |conflict: &PlannedConflict| {
+            let base = bases.get(usize::from(conflict.field)).and_then(Option::as_ref);
+            *base.unwrap_or(&Value::Absent) == conflict.base
+        };
+        if !update.conflicts.iter().all(is_as_compared) {
+            return Ok(false);
+        }
         let remote = records::decode_values(&row.remote.values)?;
         for position in update.settled.iter().map(|at| usize::from(*at)) {
             if let (Some(base), Some(value)) = (bases.get_mut(position), remote.get(position)) {

@@ -41,6 +41,58 @@ fn an_edit_during_a_run_is_compared_again_before_the_commit() {
     }
 }
 
+/// The decision for the local value leaves the record as it is, and the run has planned to hold the conflict again.
+#[test]
+fn a_decision_during_a_run_is_not_asked_for_again() {
+    let local = "local@example.ie";
+    for body in [json!({"choice": "local"}), json!({"choice": "value", "value": local})] {
+        let config = json!({"config": {"requestsPerMinute": 1_000_000, "pageSize": 2}});
+        let setup = Setup::with(&members(4), config, json!({"strategy": "manual"}));
+        setup.synced();
+        setup.edit("M-1", json!({"email": local}));
+        setup.sim.patch_member("M-1", json!({"email": "remote@example.ie"}));
+        assert_counts(&setup.synced(), json!({"conflictsHeld": 1}));
+        let item = setup.inbox().remove(0);
+        setup.sim.fault(Rule::page(2, Fault::Delay { ms: 2000 }).once());
+        let id = text(&setup.host.ask(ORG, &setup.connector, json!({})), "syncId");
+        let planned = |run: &Value| run["counts"]["conflictsHeld"] == 1;
+        setup.host.run_when(&id, "to plan its first page", planned);
+        let path = format!("/conflicts/{}/resolve", text(&item, "id"));
+        setup.host.call("POST", &path, &body, 200);
+        let run = setup.host.ended(&id);
+        assert_eq!(run["status"], "completed", "{run:#}\n{}", setup.host.log());
+        assert_counts(&run, json!({"conflictsDetected": 0, "updated": 0, "unchanged": 4}));
+        assert_eq!(setup.inbox(), Vec::<Value>::new(), "{body}");
+        assert_eq!(setup.field("M-1", "email"), local);
+        let decided = setup.host.get(&format!("/conflicts/{}", text(&item, "id")));
+        assert_eq!(decided["resolution"]["choice"], body["choice"], "{decided:#}");
+    }
+}
+
+/// Nor does the strategy that the policy has by now overrule it.
+#[test]
+fn a_decision_during_a_run_stands_against_a_later_policy() {
+    let config = json!({"config": {"requestsPerMinute": 1_000_000, "pageSize": 2}});
+    let setup = Setup::with(&members(4), config, json!({"strategy": "manual"}));
+    setup.synced();
+    setup.edit("M-1", json!({"email": "local@example.ie"}));
+    setup.sim.patch_member("M-1", json!({"email": "remote@example.ie"}));
+    assert_counts(&setup.synced(), json!({"conflictsHeld": 1}));
+    let item = setup.inbox().remove(0);
+    let path = format!("/organizations/{ORG}/connections/{}", setup.connection);
+    setup.host.change("PATCH", &path, &json!({"strategy": "federation_wins"}), 200);
+    setup.sim.fault(Rule::page(2, Fault::Delay { ms: 2000 }).once());
+    let id = text(&setup.host.ask(ORG, &setup.connector, json!({})), "syncId");
+    let planned = |run: &Value| run["counts"]["conflictsResolved"] == 1;
+    setup.host.run_when(&id, "to plan its first page", planned);
+    let path = format!("/conflicts/{}/resolve", text(&item, "id"));
+    setup.host.call("POST", &path, &json!({"choice": "local"}), 200);
+    let run = setup.host.ended(&id);
+    assert_counts(&run, json!({"conflictsDetected": 0, "updated": 0}));
+    assert_eq!(setup.field("M-1", "email"), "local@example.ie");
+    assert_eq!(setup.inbox(), Vec::<Value>::new());
+}
+
 #[test]
 fn nothing_of_a_run_is_seen_before_its_end() {
     let (setup, id) = under_way("federation_wins", &json!({"address": "moved"}));
