@@ -4,7 +4,7 @@
 use crate::crash_point::{Bug, planted};
 use crate::model::RunStatus;
 use crate::model::ids::JobId;
-use crate::model::job::{Job, JobState, Lease};
+use crate::model::job::{Job, JobKind, JobState, Lease};
 use crate::store::{self, Read, Txn, jobs, runs};
 
 /// Makes a job that waits a running one.
@@ -31,9 +31,11 @@ pub(super) fn begin(
         run.started_at = Some(run.started_at.unwrap_or(now));
         run.next_retry_at = None;
         run.attempt = job.attempt + 1;
-        // Those of earlier attempts are in its log.
-        run.errors.clear();
-        run.errors_more = 0;
+        // Those of earlier attempts are in its log. What was said of the listing of an approved plan stays true of it.
+        if matches!(job.kind, JobKind::Sync { .. }) {
+            run.errors.clear();
+            run.errors_more = 0;
+        }
         runs::put(txn, job.org_no, &run)?;
     }
     Ok(Some(job))

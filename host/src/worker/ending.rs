@@ -139,6 +139,9 @@ async fn end_failed(
     run.status = if next.is_some() { RunStatus::Waiting } else { failure.status };
     run.completed_at = Some(now);
     run.counts = deps.board.view(run.id).map(|view| planned_only(view.counts)).unwrap_or_default();
+    // What was wrong with the plan that an approval could not apply is not why.
+    run.errors.clear();
+    run.errors_more = 0;
     push_error(deps, &mut run, &failure);
     let ending = Ending { run, logs, postponed: next, health: deps.options.health };
     match commit::note_failure(&deps.store, Arc::clone(job), ending).await {

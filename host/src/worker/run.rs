@@ -22,6 +22,8 @@ use crate::store::staging::{self, Holder};
 use crate::store::{counts, runs};
 use std::sync::Arc;
 
+const INCOMPLETE: &str = "listing.incomplete";
+
 /// Runs a claimed job to its end. What goes wrong ends in the run's row, never in the worker.
 ///
 /// `pages_before` is what [`staged`] answered when the attempt began. `progress` outlives a run that is given up.
@@ -351,10 +353,12 @@ async fn finished_run(
         let hash = blocking(move || Ok(plan_hash(0..pages, |at| staging::page(&store, id, at))?));
         finished.plan_hash = Some(hash.await?);
     }
-    if !outcome.sound {
+    // That of an approved plan says so already, in the words of the attempt that read it.
+    let said = finished.errors.iter().any(|error| error.code == INCOMPLETE);
+    if !outcome.sound && !said {
         let message = incomplete_message(&outcome.stage);
         progress.line("warn", "host", &message);
-        push_error(deps, &mut finished, &Failure::new("listing.incomplete", message));
+        push_error(deps, &mut finished, &Failure::new(INCOMPLETE, message));
     }
     Ok(finished)
 }

@@ -1,6 +1,7 @@
 //! The brakes: which plans wait for a person, and what approving or cancelling one does.
 
 use serde_json::{Value, json};
+use syncline_tests::foireann::{Fault, Rule};
 
 use crate::fixture::{CLUB, ORG, Setup, assert_counts, member, members, text};
 
@@ -273,4 +274,23 @@ fn a_plan_that_is_discarded_is_shown_no_longer() {
     act(&setup, &run, "cancel", Value::Null, 202);
     assert_eq!(outcomes(&setup, &run), Vec::<Value>::new());
     assert_eq!(setup.conflicts_of(&run), Vec::<Value>::new());
+}
+
+#[test]
+fn an_approved_plan_keeps_what_was_said_of_its_listing() {
+    let setup = club(12);
+    let mut rows = members(12);
+    rows.iter_mut().for_each(|row| row["address"] = json!("moved"));
+    setup.sim.set_members(CLUB, &rows);
+    setup.sim.fault(Rule::listing(Fault::TotalCount { off_by: 5, per_page_drift: 0 }));
+    let run = setup.sync();
+    assert_held(&run, "tooManyUpdates");
+    let said = text(&run["errors"][0], "message");
+    assert!(said.contains("12 records of 17"), "{said}");
+    act(&setup, &run, "approve", json!({"planHash": run["planHash"]}), 202);
+    let ended = setup.host.ended(&text(&run, "syncId"));
+    assert_eq!(ended["status"], "partial", "{ended:#}\n{}", setup.host.log());
+    assert_counts(&ended, json!({"updated": 12, "deactivated": 0}));
+    assert_eq!(ended["errors"], run["errors"]);
+    assert_eq!(ended["errors"][0]["code"], "listing.incomplete");
 }
