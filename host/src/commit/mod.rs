@@ -10,6 +10,7 @@ mod person;
 mod prepare;
 mod undo;
 mod update;
+mod words;
 
 pub use finish::{Ending, abort, hold, note_failure};
 pub use person::{Edited, PersonError, create, edit, name_of, resolve};
@@ -299,26 +300,32 @@ impl<'a, 't> Work<'a, 't> {
         Ok(())
     }
 
-    /// What a dry run leaves of a row: its outcome and its conflict lines.
+    /// What a dry run leaves of a row: its outcome with what would change, and its conflict lines.
     fn dry_row(
         &mut self,
         entity: &EntityPlan,
         row: &PlanRow,
         outcomes: &mut Vec<RecordOutcome>,
     ) -> Result<(), Error> {
+        let mut note = None;
         let (record, kind) = match &row.action {
             Action::Update(update) => {
+                let id = RecordId(update.record);
                 for conflict in &update.conflicts {
-                    self.conflict_line(entity, row, RecordId(update.record), conflict)?;
+                    self.conflict_line(entity, row, id, conflict)?;
                 }
-                (RecordId(update.record), update::kind_of(update))
+                if !update.changes.is_empty() {
+                    let record = records::get(self.txn, &self.plan.store, self.plan.org, id)?;
+                    note = record.and_then(|record| words::changes(entity, &record, update));
+                }
+                (id, update::kind_of(update))
             }
             Action::Absent { record, deactivates, .. } => {
                 (RecordId(*record), deactivates.then_some(ChangeKind::Inactivated))
             }
         };
         if let Some(kind) = kind {
-            outcomes.push(outcome(record, row, kind, 0));
+            outcomes.push(RecordOutcome { note, ..outcome(record, row, kind, 0) });
         }
         Ok(())
     }

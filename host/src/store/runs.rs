@@ -49,7 +49,7 @@ pub struct RecordOutcome {
     pub outcome: Outcome,
     /// The record's version after it; 0 where it did not change.
     pub version: u64,
-    /// Warnings, and the reason of a quarantine.
+    /// The reason of a quarantine, and what would change where nothing was done.
     pub note: Option<String>,
 }
 

@@ -243,6 +243,9 @@ fn a_held_plan_can_be_looked_through() {
     let of = |outcome: &str| shown.iter().filter(|row| row["outcome"] == outcome).count();
     assert_eq!((of("inactivated"), of("updated"), of("created")), (11, 1, 1), "{shown:#?}");
     assert!(shown.iter().all(|row| row["version"].is_null()), "nothing is done: {shown:#?}");
+    let changed = shown.iter().find(|row| row["outcome"] == "updated").expect("the updated one");
+    assert_eq!(changed["externalId"], "M-12");
+    assert_eq!(changed["note"], r#"address: "12 Main Street, Ennis" -> "moved""#);
     let lines = setup.conflicts_of(&run);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert_eq!((&lines[0]["field"], &lines[0]["held"]), (&json!("phone"), &json!(true)));
