@@ -139,9 +139,10 @@ fn merge_request(into: &mut Vec<EntityRequest>, request: EntityRequest) {
     let (entity, filters) = (request.entity.clone(), request.filters.clone());
     let same = |known: &EntityRequest| known.entity == entity && known.filters == filters;
     let place = into.iter().position(same);
-    let known = into.iter_mut().find(|known| same(known) && known.mode == request.mode);
+    let known = into.iter().position(|known| same(known) && known.mode == request.mode);
     match (known, place) {
-        (Some(known), _) if request.mode == Mode::Ids => {
+        (Some(at), _) if request.mode == Mode::Ids => {
+            let Some(known) = into.get_mut(at) else { return };
             known.ids.extend(request.ids);
             known.ids.sort();
             known.ids.dedup();

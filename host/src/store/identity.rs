@@ -213,7 +213,7 @@ impl Entries {
     /// Whoever sorts them on a thread of its own spares the one that gathers them. Lists that were sorted and joined take
     /// little more than one look.
     pub fn sort(&mut self) {
-        self.all.sort_by(|left, right| words(left).cmp(&words(right)));
+        self.all.sort_by_key(words);
     }
 }
 

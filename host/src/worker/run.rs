@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::seen::Seen;
 use super::setup::{self, EntitySetup, Setup};
 use super::stage::{Stage, plan_hash};
-use super::status::{self, by_ids};
+use super::status;
 use super::{Deps, Failure, gone, resume, rounds, watermark};
 use crate::brake::{self, BrakeInput};
 use crate::clock;
@@ -85,7 +85,7 @@ async fn execute(
     progress.phase("plan");
     outcome.stage.flush().await?;
     outcome.stage.settle().await?;
-    let verdict = judge(deps, run, &setup, &outcome, approved)?;
+    let verdict = judge(deps, &setup, &outcome, approved)?;
     let finished = finished_run(deps, run, &outcome, &verdict, progress).await?;
     let plan = plan(deps, job, &setup, &outcome, finished, progress);
     progress.phase("commit");
@@ -275,10 +275,9 @@ impl Verdict {
     }
 }
 
-/// Thresholds and brakes.
+/// Thresholds, which look at listings alone, and brakes.
 fn judge(
     deps: &Deps,
-    run: &Run,
     setup: &Setup,
     outcome: &Outcome,
     approved: bool,

@@ -224,7 +224,7 @@ fn a_record_that_comes_while_a_run_reads_is_linked_and_not_doubled() {
     let mut by_number = person("Aoife", "Ní Shé", "1971-02-03");
     by_number["membershipNumber"] = members(1)[0]["membershipNumber"].clone();
     let numbered = create(&setup, by_number);
-    let named = create(&setup, person("Aoife", "Member2", "1990-01-02"));
+    let named = create(&setup, person("Aoife", "Member2", "1990-01-03"));
     let run = setup.host.ended(&run);
     assert_eq!(run["status"], "completed", "{run:#}");
     assert_counts(&run, json!({"linked": 2, "created": 2}));
