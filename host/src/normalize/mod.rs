@@ -66,6 +66,12 @@ impl Normalizer {
     ) -> Option<String> {
         let mut key = String::with_capacity(64);
         for (field_type, value) in rule {
+            let value = value.into();
+            if let (FieldType::Text, Cell::Text(text)) = (field_type, value)
+                && text::push_simple(text, &mut key)
+            {
+                continue;
+            }
             let part = self.canonical(field_type, value)?;
             // Writing to a string cannot fail.
             let _ = write!(key, "{}:", part.len());

@@ -40,6 +40,25 @@ pub(super) fn folded_by_tables(text: &str) -> String {
         .collect()
 }
 
+/// Adds the folded, single-spaced form of a text to a match key, behind its length; false, and nothing added, where that
+/// takes more than a look at each letter. Names seldom do.
+pub(super) fn push_simple(text: &str, key: &mut String) -> bool {
+    let text = text.trim();
+    let mut after_space = false;
+    let simple = text.chars().all(|letter| {
+        let crowds = letter.is_whitespace() && (after_space || letter != ' ');
+        after_space = letter.is_whitespace();
+        is_simple(letter) && !crowds
+    });
+    if text.is_empty() || !simple {
+        return false;
+    }
+    // The small form of such a letter has as many bytes. Writing to a string cannot fail.
+    let _ = write!(key, "{}:", text.len());
+    key.extend(text.chars().map(lower_simple));
+    true
+}
+
 /// Letters whose small form is one step away, as nearly all of names are: ASCII and `À` to `þ`, without those that have
 /// two small forms or none of their own.
 fn is_simple(letter: char) -> bool {

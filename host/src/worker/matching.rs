@@ -27,6 +27,8 @@ pub(super) struct Matcher {
     rules: Vec<Vec<(Option<usize>, FieldType)>>,
     /// Secondary ids of records that this run creates.
     created: TextSet,
+    /// Those of the row at hand.
+    keys: Vec<seen::Key>,
     /// Records that a row of this listing was matched with.
     claimed: HashSet<RecordId>,
 }
@@ -43,6 +45,7 @@ impl Matcher {
             any_records: records > 0,
             rules: setup.rules.rules.iter().map(fields).collect(),
             created: TextSet::default(),
+            keys: Vec::new(),
             claimed: HashSet::new(),
         })
     }
@@ -83,7 +86,9 @@ impl Matcher {
         values: &[Given<'_>],
     ) -> Result<Match, store::Error> {
         let key = |(kind, value): &(&str, &str)| self.created.key(&[kind, value]);
-        let keys: Vec<seen::Key> = aliases.iter().map(key).collect();
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        keys.extend(aliases.iter().map(key));
         for ((kind, value), key) in aliases.iter().zip(&keys) {
             if self.created.contains(key) {
                 return Ok(Match::Ambiguous(format!(
@@ -115,9 +120,10 @@ impl Matcher {
                 match_keys.push((number, key));
             }
         }
-        for key in keys {
-            self.created.insert(key);
+        for key in &keys {
+            self.created.insert(*key);
         }
+        self.keys = keys;
         Ok(Match::New { match_keys })
     }
 

@@ -40,6 +40,9 @@ pub(super) fn invalid_failure(invalid: Invalid) -> PlanFailure {
     }
 }
 
+/// How many cells are hashed together.
+const CELLS_AT_ONCE: usize = 32;
+
 /// What rows of one page said, in 16 bytes each: equal bytes mean that nothing needs to be compared, or even mapped.
 pub(super) struct Fingerprints(Sha256);
 
@@ -60,12 +63,13 @@ impl Fingerprints {
     /// A row with warnings has a fingerprint of its own kind: such rows are mapped each time, so that every run tells of
     /// them.
     pub(super) fn of(&self, row: PackedRow<'_>, warned: bool) -> Fingerprint {
-        let (cells, texts) = row.said();
-        let mut said = Vec::with_capacity(cells.len() * 4 + texts.len() + 1);
-        cells.iter().for_each(|cell| said.extend_from_slice(&cell.to_le_bytes()));
-        said.extend_from_slice(texts.as_bytes());
-        said.push(u8::from(warned));
-        let digest = self.0.clone().chain_update(said).finalize();
+        let ((cells, texts), mut said) = (row.said(), self.0.clone());
+        for cells in cells.chunks(CELLS_AT_ONCE) {
+            let mut bytes = [[0; 4]; CELLS_AT_ONCE];
+            bytes.iter_mut().zip(cells).for_each(|(bytes, cell)| *bytes = cell.to_le_bytes());
+            said.update(bytes.as_flattened().get(..cells.len() * 4).unwrap_or_default());
+        }
+        let digest = said.chain_update(texts).chain_update([u8::from(warned)]).finalize();
         let short = digest.first_chunk::<16>().copied().unwrap_or_default();
         // All zero means "not in agreement".
         if short == [0; 16] { [1; 16] } else { short }
