@@ -261,11 +261,14 @@ impl Model<'_, '_> {
                 continue;
             }
             let live = jobs::of_connection(self.txn, asked.org, asked.connection)?;
-            let new = live.iter().find(|job| {
-                requests_of(job)
-                    .is_some_and(|done| covers(done, std::slice::from_ref(&asked.request)))
-                    && job.run != cancelled
+            let wanted = std::slice::from_ref(&asked.request);
+            let able = live.iter().filter(|job| {
+                let asks = requests_of(job);
+                job.run != cancelled && asks.is_some_and(|asks| covers(asks, wanted))
             });
+            // One that runs already may do the same and be another's: who took it over knows whose it is.
+            let has = |job: &&Job| job.webhooks_only || covers(&job.from_webhooks, wanted);
+            let new = able.max_by_key(has);
             let asked = format!("{asked:?}");
             let new = new.unwrap_or_else(|| panic!("lost by a cancellation: {asked}"));
             self.asked[at].run = new.run;

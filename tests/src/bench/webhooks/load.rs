@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 
 use super::{BODY_BYTES, SECRET};
 
+/// No two deliveries of this process are the same, whichever load they belong to: one that came before costs less.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 /// Of an answer's head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
@@ -63,20 +66,18 @@ impl Outcome {
 pub fn run(load: &Load, stop: &Arc<AtomicBool>) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let verifier = shipped("standard").context("the scheme is not there")?;
-    let numbers = Arc::new(AtomicU64::new(1));
     let started = Instant::now();
     let answered = runtime.block_on(async {
         let mut senders = tokio::task::JoinSet::new();
         for number in 0..load.connections {
-            let (load, verifier, numbers, stop) =
-                (load.clone(), Arc::clone(&verifier), Arc::clone(&numbers), Arc::clone(stop));
+            let (load, verifier, stop) = (load.clone(), Arc::clone(&verifier), Arc::clone(stop));
             senders.spawn(async move {
                 if let Some(every) = load.every {
                     // Spread over the interval.
                     tokio::time::sleep(every.mul_f64(number as f64 / load.connections as f64))
                         .await;
                 }
-                send(&load, &verifier, &numbers, &stop).await
+                send(&load, &verifier, &stop).await
             });
         }
         let mut answered = Vec::new();
@@ -104,14 +105,13 @@ pub fn for_seconds(load: &Load, seconds: f64) -> anyhow::Result<Outcome> {
 async fn send(
     load: &Load,
     verifier: &Verifier,
-    numbers: &AtomicU64,
     stop: &AtomicBool,
 ) -> anyhow::Result<Vec<Answered>> {
     let mut stream = TcpStream::connect(load.address).await?;
     stream.set_nodelay(true)?;
     let (mut answered, mut buffer) = (Vec::new(), Vec::with_capacity(HEAD_BYTES_MAX));
     while !stop.load(Ordering::Relaxed) {
-        let request = request(load, verifier, numbers.fetch_add(1, Ordering::Relaxed))?;
+        let request = request(load, verifier, NUMBERS.fetch_add(1, Ordering::Relaxed))?;
         let begun = Instant::now();
         stream.write_all(&request).await?;
         let status = answer(&mut stream, &mut buffer).await?;
