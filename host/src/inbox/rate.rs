@@ -57,6 +57,15 @@ impl<K: Hash + Eq> Rate<K> {
         Rate { per_minute, keys_max, windows: HashMap::new() }
     }
 
+    /// Whether half of what is allowed came within the last minute.
+    pub(super) fn is_half_taken(&mut self, key: &K, now_millis: i64) -> bool {
+        let half = self.per_minute / 2;
+        self.windows.get_mut(key).is_some_and(|window| {
+            window.advance(now_millis.div_euclid(SECOND_MILLIS));
+            window.sum >= half
+        })
+    }
+
     /// Counts one more, or answers how many milliseconds to wait until there is room.
     pub(super) fn take(&mut self, key: K, now_millis: i64) -> Result<(), i64> {
         let second = now_millis.div_euclid(SECOND_MILLIS);

@@ -80,8 +80,12 @@ pub enum Answer {
 /// What intake makes of a delivery.
 enum Judged {
     Answered(Answer),
-    /// It is believed: whether it is new is for the store to say.
-    Wanted(Box<NewHook>),
+    /// It is believed: whether it is new is for the store to say, unless it is one that is `repeated` and counted as such.
+    Wanted {
+        connector: ConnectorId,
+        new: Box<NewHook>,
+        repeated: bool,
+    },
 }
 
 /// Why a delivery goes no further.
@@ -102,20 +106,29 @@ impl Inbox {
     ) -> impl Future<Output = Result<Answer, Error>> + use<'i> {
         let judged = self.judge(&arrival).map(|judged| match judged {
             Judged::Answered(answer) => Either::Left(answer),
-            Judged::Wanted(new) => Either::Right(hooks::append(&self.0.store, self.floor(), *new)),
+            Judged::Wanted { connector, new, repeated } => {
+                let append = hooks::append(&self.0.store, self.floor(), *new);
+                Either::Right((append, connector, repeated))
+            }
         });
         async move {
-            let appended = match judged? {
+            let (append, connector, repeated) = match judged? {
                 Either::Left(answer) => return Ok(answer),
-                Either::Right(append) => append.await?,
+                Either::Right(wanted) => wanted,
             };
-            Ok(match appended {
+            Ok(match append.await? {
                 Appended::New(id) => {
                     lock(&self.0.acks).note(id, self.now());
                     self.0.bell.notify_one();
                     Answer::Accepted(id)
                 }
-                Appended::Duplicate { of, .. } => Answer::Duplicate(of),
+                Appended::Duplicate { of, .. } => {
+                    if !repeated {
+                        let (verdict, now) = (Verdict::Duplicate, self.now());
+                        lock(&self.0.refusals).note_logged(connector, verdict, now);
+                    }
+                    Answer::Duplicate(of)
+                }
             })
         }
     }
@@ -139,9 +152,13 @@ impl Inbox {
         }
         let seen = self.seen(&verified, arrival.body, now);
         let mut hook = hook(target, arrival, Verdict::Accepted, now);
-        // Whoever has one delivery of a connector can send it for ever: that takes nothing from the sender's own, and not a
-        // row each.
-        if let Some(of) = hooks::known(&self.0.store, target.connector, &seen, now)? {
+        // Whoever has one delivery of a connector can send it for ever: that takes no more than half of what the sender may
+        // send, and not a row each.
+        let known = match self.is_crowded(target.connector, now) {
+            true => hooks::known(&self.0.store, target.connector, &seen, now)?,
+            false => None,
+        };
+        if let Some(of) = known {
             if let Err(wait) = self.slow_down(arrival, now) {
                 return Ok(Judged::Answered(Answer::Slow(wait)));
             }
@@ -162,7 +179,14 @@ impl Inbox {
         }
         hook.headers = kept_headers(&target.verifier, arrival.headers);
         let new = self.0.bodies.seal(hook, Some(seen), arrival.body)?;
-        Ok(Judged::Wanted(Box::new(new)))
+        let (connector, new) = (target.connector, Box::new(new));
+        Ok(Judged::Wanted { connector, new, repeated: known.is_some() })
+    }
+
+    /// Whether it is worth a look if a delivery came before, ahead of the write that finds out anyway.
+    fn is_crowded(&self, connector: ConnectorId, now: i64) -> bool {
+        lock(&self.0.verified).is_half_taken(&connector, now)
+            || lock(&self.0.refusals).is_over(connector, Verdict::Duplicate, now)
     }
 
     /// Notes a delivery whose body was not even read.

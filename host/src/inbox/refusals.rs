@@ -17,6 +17,13 @@ struct Hour {
     all: u64,
 }
 
+impl Hour {
+    /// Also where the clock was set back by so much.
+    fn has_ended(&self, now: i64) -> bool {
+        now.abs_diff(self.since) >= HOUR_MILLIS.unsigned_abs()
+    }
+}
+
 /// Bounded by the number of connectors.
 pub(super) struct Refusals {
     rows_max: u64,
@@ -35,18 +42,35 @@ impl Refusals {
         verdict: Verdict,
         now: i64,
     ) -> Option<u64> {
-        let hour = self.hours.entry((connector, verdict)).or_default();
-        hour.all += 1;
-        // Also where the clock was set back by so much.
-        if hour.all == 1 || now.abs_diff(hour.since) >= HOUR_MILLIS.unsigned_abs() {
-            (hour.since, hour.rows) = (now, 0);
-        }
-        if hour.rows >= self.rows_max {
+        let rows_max = self.rows_max;
+        let hour = self.one_more(connector, verdict, now);
+        if hour.rows >= rows_max {
             hour.unlogged += 1;
             return None;
         }
         hour.rows += 1;
         Some(std::mem::take(&mut hour.unlogged))
+    }
+
+    /// Counts one that has its row already.
+    pub(super) fn note_logged(&mut self, connector: ConnectorId, verdict: Verdict, now: i64) {
+        self.one_more(connector, verdict, now).rows += 1;
+    }
+
+    /// Whether another one would get no row.
+    pub(super) fn is_over(&self, connector: ConnectorId, verdict: Verdict, now: i64) -> bool {
+        self.hours
+            .get(&(connector, verdict))
+            .is_some_and(|hour| hour.rows >= self.rows_max && !hour.has_ended(now))
+    }
+
+    fn one_more(&mut self, connector: ConnectorId, verdict: Verdict, now: i64) -> &mut Hour {
+        let hour = self.hours.entry((connector, verdict)).or_default();
+        hour.all += 1;
+        if hour.all == 1 || hour.has_ended(now) {
+            (hour.since, hour.rows) = (now, 0);
+        }
+        hour
     }
 
     pub(super) fn counts(&self, connector: ConnectorId) -> Counts {
