@@ -6,7 +6,8 @@
 
 use super::pace::Pace;
 use super::throttle::Throttle;
-use std::net::{IpAddr, Ipv6Addr};
+use crate::model::access::network_of;
+use std::net::IpAddr;
 
 /// Failures that cost nothing: of one account from one network, and of a network from which many may come.
 const PAIR_FREE: u32 = 5;
@@ -28,17 +29,10 @@ struct Keys {
 
 impl Keys {
     fn of(account: &str, address: Option<IpAddr>) -> Keys {
-        let network = address.map(network).map_or_else(String::new, |network| network.to_string());
+        let network =
+            address.map(network_of).map_or_else(String::new, |network| network.to_string());
         let pair = format!("{network} {account}");
         Keys { network, pair }
-    }
-}
-
-/// Whom an address stands for: of IPv6 everybody has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
     }
 }
 

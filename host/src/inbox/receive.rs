@@ -3,6 +3,7 @@
 
 use super::target::Target;
 use super::{Error, Inbox, lock};
+use crate::model::access::network_of;
 use crate::model::ids::HookId;
 use crate::model::webhook::{Hook, Verdict};
 use crate::model::{ConnectionId, ConnectorId};
@@ -250,7 +251,7 @@ impl Inbox {
 
     /// Counts a delivery of what nobody needs to send, by its address alone; or answers how long to wait.
     fn slow_down(&self, arrival: &Arrival<'_>, now: i64) -> Result<(), i64> {
-        arrival.from.map_or(Ok(()), |from| lock(&self.0.unverified).take(party(from), now))
+        arrival.from.map_or(Ok(()), |from| lock(&self.0.unverified).take(network_of(from), now))
     }
 
     /// Answers what is not believed.
@@ -323,17 +324,6 @@ impl Inbox {
     }
 }
 
-/// Who counts as one sender: of IPv6 a whole /64, in which anybody has as many addresses as they like.
-fn party(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            const HOST_BITS: u32 = 64;
-            IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into())
-        }
-        v4 => v4,
-    }
-}
-
 /// The first bytes of the digest.
 fn digest<const BYTES: usize>(bytes: &[u8]) -> [u8; BYTES] {
     Sha256::digest(bytes).first_chunk().copied().unwrap_or([0; BYTES])
@@ -374,22 +364,4 @@ fn kept_headers(verifier: &Verifier, headers: &HeaderMap) -> Vec<(String, String
         kept.push((name.as_str().to_owned(), value.to_owned()));
     }
     kept
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_one_network_are_one_sender() {
-        #[track_caller]
-        fn check(address: &str, expected: &str) {
-            assert_eq!(party(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap());
-        }
-        check("192.0.2.7", "192.0.2.7");
-        check("::ffff:192.0.2.7", "192.0.2.7");
-        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
-        check("2001:db8:1:2:ffff::", "2001:db8:1:2::");
-    }
 }

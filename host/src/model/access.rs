@@ -3,6 +3,7 @@
 
 use super::ids::{OrgNo, SessionId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// What a caller may do, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,4 +129,32 @@ pub struct Session {
     pub seen_at: i64,
     /// The network address of the login.
     pub address: Option<String>,
+}
+
+/// Whom an address stands for: of IPv6 everybody has a whole /64, and as many addresses in it as they like.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    const HOST_BITS: u32 = 64;
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> HOST_BITS << HOST_BITS).into()),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_network_are_one_sender() {
+        #[track_caller]
+        fn check(address: &str, expected: &str) {
+            let network = network_of(address.parse().unwrap());
+            assert_eq!(network, expected.parse::<IpAddr>().unwrap());
+        }
+        check("192.0.2.7", "192.0.2.7");
+        check("::ffff:192.0.2.7", "192.0.2.7");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
+        check("2001:db8:1:2:ffff::", "2001:db8:1:2::");
+    }
 }

@@ -16,6 +16,7 @@ use crate::model::plan::{Action, PlanFailure, PlanPage, PlanRow, RemoteState};
 use crate::model::remote::Reject;
 use crate::model::rows::PackedRow;
 use crate::model::{RecordId, RecordStatus, RemotePage};
+use crate::normalize;
 use crate::store::failures::Scope;
 use crate::store::links::{self, Fingerprint, Head, Link};
 use crate::store::{self, Read, Snapshot, Store, records};
@@ -348,8 +349,9 @@ impl Page<'_> {
     }
 }
 
+/// As the mapping reads it.
 fn millis(instant: &str) -> Option<i64> {
-    instant.parse().ok().map(clock::to_millis)
+    normalize::time::instant(instant.trim()).map(clock::to_millis)
 }
 
 /// What one row became.
