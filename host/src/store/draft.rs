@@ -7,6 +7,7 @@
 use super::Error;
 use super::file::open_error;
 use crate::crash_point;
+use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, StorageError};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -40,7 +41,8 @@ pub(super) fn ensure(
         return Ok(());
     }
     file.set_len(0).map_err(failed)?;
-    let database = builder.create_file(file).map_err(|error| open_error(path, error))?;
+    let made = FileBackend::new(file).and_then(|file| builder.create_with_backend(file));
+    let database = made.map_err(|error| open_error(path, error))?;
     fill(&database)?;
     crash_point::reached("store:draft");
     fs::rename(&draft, path).and_then(|()| sync_directory(path)).map_err(failed)?;
