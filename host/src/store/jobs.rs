@@ -1,5 +1,9 @@
 //! Rows of the queue and their indexes, kept in step. What a job means and who may claim it is decided in `queue`.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use super::file::{Read, Txn, scan_after};
 use super::keys::{Key, Parts};
 use super::tables::{
