@@ -13,7 +13,6 @@ mod tests;
 
 use crate::model::{Cell, FieldType, Value};
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 pub use number::{decimal, integer};
 pub use text::is_email;
@@ -73,8 +72,7 @@ impl Normalizer {
                 continue;
             }
             let part = self.canonical(field_type, value)?;
-            // Writing to a string cannot fail.
-            let _ = write!(key, "{}:", part.len());
+            text::push_length(part.len(), &mut key);
             key.push_str(&part);
         }
         (!key.is_empty()).then_some(key)

@@ -44,19 +44,41 @@ pub(super) fn folded_by_tables(text: &str) -> String {
 /// takes more than a look at each letter. Names seldom do.
 pub(super) fn push_simple(text: &str, key: &mut String) -> bool {
     let text = text.trim();
-    let mut after_space = false;
-    let simple = text.chars().all(|letter| {
-        let crowds = letter.is_whitespace() && (after_space || letter != ' ');
-        after_space = letter.is_whitespace();
-        is_simple(letter) && !crowds
-    });
-    if text.is_empty() || !simple {
+    let is_ascii = text.is_ascii();
+    if text.is_empty() || !is_single_spaced(text) || !is_ascii && !text.chars().all(is_simple) {
         return false;
     }
-    // The small form of such a letter has as many bytes. Writing to a string cannot fail.
-    let _ = write!(key, "{}:", text.len());
-    key.extend(text.chars().map(lower_simple));
+    // The small form of such a letter has as many bytes.
+    push_length(text.len(), key);
+    let start = key.len();
+    if is_ascii {
+        key.push_str(text);
+        key.get_mut(start..).into_iter().for_each(str::make_ascii_lowercase);
+    } else {
+        key.extend(text.chars().map(lower_simple));
+    }
     true
+}
+
+/// Whether all white space in it are spaces, none behind another.
+fn is_single_spaced(text: &str) -> bool {
+    let mut after_space = false;
+    text.chars().all(|letter| {
+        let crowds = letter.is_whitespace() && (after_space || letter != ' ');
+        after_space = letter.is_whitespace();
+        !crowds
+    })
+}
+
+/// Adds a length and what parts it from its text. Nearly all are short, and formatting costs more than the rest of a key.
+pub(super) fn push_length(length: usize, key: &mut String) {
+    match u8::try_from(length) {
+        Ok(ones @ 0..10) => key.push(char::from(b'0' + ones)),
+        Ok(two @ 10..100) => key.extend([two / 10, two % 10].map(|digit| char::from(b'0' + digit))),
+        // Writing to a string cannot fail.
+        _ => drop(write!(key, "{length}")),
+    }
+    key.push(':');
 }
 
 /// Letters whose small form is one step away, as nearly all of names are: ASCII and `À` to `þ`, without those that have
@@ -79,13 +101,7 @@ pub(super) fn single_spaced(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_ascii() && !text.bytes().any(is_ascii_space) {
         return text;
     }
-    let mut after_space = false;
-    let crowded = text.chars().any(|letter| {
-        let crowds = letter.is_whitespace() && (after_space || letter != ' ');
-        after_space = letter.is_whitespace();
-        crowds
-    });
-    if !crowded {
+    if is_single_spaced(&text) {
         return text;
     }
     let mut spaced = String::with_capacity(text.len());
@@ -101,16 +117,19 @@ pub(super) fn single_spaced(text: Cow<'_, str>) -> Cow<'_, str> {
 /// One `@` with something before it, and a domain with a dot inside. A look, not a proof.
 pub fn is_email(text: &str) -> bool {
     let text = text.trim();
-    let Some((mailbox, domain)) = text.split_once('@') else {
+    // `split_once` is made for longer texts.
+    let at = text.bytes().position(|byte| byte == b'@');
+    let Some((mailbox, domain)) = at.and_then(|at| text.split_at_checked(at)) else {
         return false;
     };
+    let domain = domain.as_bytes().get(1..).unwrap_or_default();
     let spaced = match text.is_ascii() {
         true => text.bytes().any(is_ascii_space),
         false => text.contains(char::is_whitespace),
     };
     // No label between the dots of the domain is empty.
     let (mut dots, mut before) = (0, b'.');
-    for byte in domain.bytes() {
+    for byte in domain.iter().copied() {
         if byte == b'@' || byte == b'.' && before == b'.' {
             return false;
         }
