@@ -6,7 +6,7 @@ use super::body::{Members, kind, near, object};
 use super::problem::{Fault, Problem};
 use super::schema;
 use super::{Api, Caller, templates};
-use crate::mapping::{Given, Invalid, Mapped, Mapper, Warning};
+use crate::mapping::{Given, Invalid, Mapped, Mapper, Room, Warning};
 use crate::model::manifest::EntitySpec;
 use crate::model::rows::Rows;
 use crate::model::template::Template;
@@ -217,7 +217,7 @@ fn map(
         };
         let packed = Rows::of(&row);
         let Some(row) = packed.iter().next() else { continue };
-        let item = match bound.map(row) {
+        let item = match bound.map(row, &mut Room::default()) {
             Ok(mapped) => accepted(mapper, normalizer, id, &mapped),
             Err(invalid) => rejected(id, &invalid),
         };

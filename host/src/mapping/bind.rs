@@ -25,6 +25,20 @@ pub struct Bound<'a> {
     columns: Vec<(&'a str, bool)>,
 }
 
+/// What the rows of a page use one after the other instead of asking for memory.
+#[derive(Default)]
+pub struct Room<'r> {
+    cells: Vec<Cell<'r>>,
+    values: Vec<Given<'r>>,
+}
+
+impl<'r> Room<'r> {
+    /// Takes back what a row that is done with was given.
+    pub fn reuse(&mut self, mapped: Mapped<'r>) {
+        self.values = mapped.values;
+    }
+}
+
 #[derive(Debug)]
 struct Source {
     /// Where the page has the field; none if the page lacks it.
@@ -68,31 +82,34 @@ enum Verdict {
 
 impl Bound<'_> {
     /// Maps one row. Text is only written anew where a transform changes it.
-    pub fn map<'r>(&self, row: PackedRow<'r>) -> Result<Mapped<'r>, Invalid> {
+    pub fn map<'r>(&self, row: PackedRow<'r>, room: &mut Room<'r>) -> Result<Mapped<'r>, Invalid> {
         let fields = &self.mapper.fields;
-        let cells: Vec<Cell<'r>> = row.values().collect();
+        let Room { cells, values } = room;
+        cells.clear();
+        cells.extend(row.values());
         if row.id().trim().is_empty() {
             let reason = Reason {
                 field: Arc::from(""),
                 code: "missingId",
                 message: "the row has no id".to_owned(),
             };
-            return Err(self.invalid(row, vec![reason], &cells));
+            return Err(self.invalid(row, vec![reason], cells));
         }
         if row.is_deleted() {
             let values = vec![Given::AsIs(Cell::Absent); fields.len()];
             return Ok(mapped(row, Some(RecordStatus::Inactive), values, Vec::new()));
         }
-        let mut progress =
-            Progress { values: Vec::with_capacity(fields.len()), ..Progress::default() };
-        let status = self.status(&cells, &mut progress.warnings);
+        let mut progress = Progress { values: std::mem::take(values), ..Progress::default() };
+        progress.values.clear();
+        progress.values.reserve(fields.len());
+        let status = self.status(cells, &mut progress.warnings);
         for ((field, plan), source) in fields.iter().zip(&self.mapper.plans).zip(&self.sources) {
-            self.field(field, plan, source, &cells, &mut progress);
+            self.field(field, plan, source, cells, &mut progress);
         }
         if progress.reasons.is_empty() {
             return Ok(mapped(row, status, progress.values, progress.warnings));
         }
-        Err(self.invalid(row, progress.reasons, &cells))
+        Err(self.invalid(row, progress.reasons, cells))
     }
 
     fn invalid(&self, row: PackedRow<'_>, reasons: Vec<Reason>, cells: &[Cell<'_>]) -> Invalid {

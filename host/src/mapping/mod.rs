@@ -13,11 +13,10 @@ mod transform;
 #[cfg(test)]
 mod tests;
 
-pub use bind::Bound;
+pub use bind::{Bound, Room};
 
 use crate::model::manifest::AbsentMeans;
 use crate::model::{Cell, FieldType, RecordStatus, Value};
-use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
 /// A template compiled against the entity that a connector describes.
@@ -95,13 +94,6 @@ pub enum Given<'a> {
     AsIs(Cell<'a>),
     /// By a transform.
     Made(Value),
-}
-
-/// As its cell.
-impl Serialize for Given<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.cell().serialize(serializer)
-    }
 }
 
 impl Given<'_> {

@@ -69,7 +69,7 @@ struct Told {
 
 fn map_row(bound: &Bound<'_>, row: &RemoteRow) -> Result<Told, Invalid> {
     let rows = Rows::of(row);
-    let mapped = bound.map(rows.iter().next().unwrap())?;
+    let mapped = bound.map(rows.iter().next().unwrap(), &mut Room::default())?;
     Ok(Told {
         deleted: mapped.deleted,
         status: mapped.status,

@@ -8,7 +8,10 @@ use super::tables::{HISTORY, RECORDS};
 use super::{Error, Store, counts, identity, links, meta, rows};
 use crate::model::ids::{ConflictId, EntityNo};
 use crate::model::record::{FieldMeta, LinkRef, Shape};
-use crate::model::{ConnectionId, ModifiedBy, OrgNo, Record, RecordId, RecordStatus, RunId, Value};
+use crate::model::value::encode_list;
+use crate::model::{
+    Cell, ConnectionId, ModifiedBy, OrgNo, Record, RecordId, RecordStatus, RunId, Value,
+};
 use serde::{Deserialize, Serialize};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -42,7 +45,7 @@ enum ByRow {
 /// A record that a run creates: everything but its id and the id of its run, with the values already encoded.
 pub struct NewRecord<'a> {
     pub status: RecordStatus,
-    /// From [`encode_values`], as many as the shape has names.
+    /// From [`encode_list`], as many as the shape has names.
     pub values: &'a [u8],
     pub connection: ConnectionId,
     pub external_id: &'a str,
@@ -109,11 +112,6 @@ pub struct Change {
     pub new_link: Option<LinkRef>,
     /// Secondary ids as they are now: they replace those of the same kinds.
     pub aliases: Vec<(String, String)>,
-}
-
-/// Values as they are stored, of [`Value`]s or of cells: what [`NewRecord`] takes.
-pub fn encode_values<V: Serialize>(values: &[V], into: &mut Vec<u8>) -> Result<(), Error> {
-    rows::append(into, values)
 }
 
 pub fn decode_values(bytes: &[u8]) -> Result<Vec<Value>, Error> {
@@ -193,7 +191,7 @@ fn encode(shape: u32, record: &Record) -> Result<Vec<u8>, Error> {
         synced_at: record.synced_at,
     };
     let mut row = rows::to_binary(&head)?;
-    encode_values(&record.values, &mut row)?;
+    encode_list(record.values.iter().map(Cell::from), &mut row);
     Ok(row)
 }
 

@@ -9,7 +9,7 @@ use super::matching::{Match, Matcher};
 use super::seen::Seen;
 use super::setup::EntitySetup;
 use crate::clock;
-use crate::mapping::{Bound, Given, Mapped};
+use crate::mapping::{Bound, Given, Mapped, Room};
 use crate::model::conflict::Conflict;
 use crate::model::new_rows::{NewRow, NewRows};
 use crate::model::plan::{Action, PlanFailure, PlanPage, PlanRow, RemoteState};
@@ -75,8 +75,9 @@ impl Planner {
         draft.page.created = NewRows::with_capacity(self.created_bytes);
         let setup = Arc::clone(&self.setup);
         draft.page.counts.fetched = (remote.rows.len() + remote.rejects.len()) as u64;
-        let page = Page {
+        let mut page = Page {
             bound: setup.mapper.bind(&remote.fields),
+            room: Room::default(),
             fingerprints: Fingerprints::new(&setup, &remote.fields, remote.rows.alias_kinds()),
             read: self.store.read()?,
         };
@@ -95,7 +96,7 @@ impl Planner {
                 ([row], Some(head)) if page.is_as_before(*row, head) => {
                     self.unchanged(*row, head.record, &mut draft);
                 }
-                _ => self.rows(&page, same, head, &mut draft)?,
+                _ => self.rows(&mut page, same, head, &mut draft)?,
             }
         }
         self.rejects(&page.read, remote.rejects, &mut draft)?;
@@ -147,16 +148,16 @@ impl Planner {
     }
 
     /// Maps the rows of one id, usually one, and plans the first that is valid.
-    fn rows(
+    fn rows<'r>(
         &mut self,
-        page: &Page<'_>,
-        same: &[PackedRow<'_>],
+        page: &mut Page<'r>,
+        same: &[PackedRow<'r>],
         head: Option<Head>,
         draft: &mut Draft,
     ) -> Result<(), store::Error> {
         let (mut first, mut invalid) = (None, Vec::new());
         for row in same {
-            match page.bound.map(*row) {
+            match page.bound.map(*row, &mut page.room) {
                 Ok(mapped) if first.is_none() => first = Some((row, mapped)),
                 Ok(_) => draft.repeated += 1,
                 Err(because) => invalid.push(because),
@@ -164,7 +165,8 @@ impl Planner {
         }
         if let Some((row, mapped)) = first {
             let fingerprint = page.fingerprints.of(*row, !mapped.warnings.is_empty());
-            self.row(&page.read, mapped, fingerprint, head, draft)?;
+            self.row(&page.read, &mapped, fingerprint, head, draft)?;
+            page.room.reuse(mapped);
         }
         // Behind the valid one, so that they do not count as it.
         for because in invalid {
@@ -189,7 +191,7 @@ impl Planner {
     fn row(
         &mut self,
         read: &dyn Read,
-        mapped: Mapped<'_>,
+        mapped: &Mapped<'_>,
         fingerprint: Fingerprint,
         head: Option<Head>,
         draft: &mut Draft,
@@ -206,8 +208,8 @@ impl Planner {
         draft.page.listed += u64::from(!mapped.deleted);
         draft.page.tombstones += u64::from(mapped.deleted);
         self.passed(mapped.external_id, draft);
-        warn(&mut draft.page, &mapped);
-        let remote = Remote::of_mapped(&mapped, fingerprint);
+        warn(&mut draft.page, mapped);
+        let remote = Remote::of_mapped(mapped, fingerprint);
         let link = match head {
             Some(_) => self.link(read, remote.external_id)?,
             None => None,
@@ -263,7 +265,7 @@ impl Planner {
             Planned::Failure(failure) => draft.page.failures.push(failure),
             Planned::New { match_keys } => {
                 self.encoded.clear();
-                records::encode_values(remote.values, &mut self.encoded)?;
+                remote.encode_values(&mut self.encoded);
                 let row = remote.new_row(&match_keys, &self.encoded);
                 let packed = draft.page.created.push(&row);
                 packed.map_err(|error| store::Error::Storage(error.to_string()))?;
@@ -304,7 +306,7 @@ impl Planner {
                 Match::New { match_keys } => Ok(Planned::New { match_keys }),
                 Match::Ambiguous(message) => Ok(Planned::Failure(self.review(remote, message))),
                 Match::Record(id, how) => match records::get(read, &self.store, org, id)? {
-                    Some(record) => self.first_link(remote, &record, how),
+                    Some(record) => Ok(self.first_link(remote, &record, how)),
                     None => Ok(Planned::Nothing),
                 },
             };
@@ -339,12 +341,13 @@ impl Planner {
 /// What all rows of one page share.
 struct Page<'a> {
     bound: Bound<'a>,
+    room: Room<'a>,
     fingerprints: Fingerprints,
     read: Snapshot,
 }
 
 impl Page<'_> {
-    fn is_as_before(&self, row: PackedRow<'_>, head: Head) -> bool {
+    fn is_as_before(&mut self, row: PackedRow<'_>, head: Head) -> bool {
         head.present && !row.is_deleted() && head.fingerprint == self.fingerprints.of(row, false)
     }
 }

@@ -19,7 +19,7 @@ impl Planner {
         remote: &Remote<'_>,
         record: &Record,
         how: FirstLink,
-    ) -> Result<Planned, store::Error> {
+    ) -> Planned {
         let none = |_: usize| &ABSENT;
         let status = remote.status.filter(|status| *status != record.status);
         let (mut update, questions) = self.diff(record, none, remote);
@@ -47,7 +47,7 @@ impl Planner {
         if gone && links::listed_elsewhere(read, scope.org, record, scope.connection)? {
             update.status = None;
         }
-        planned(remote, update, questions)
+        Ok(planned(remote, update, questions))
     }
 
     fn base<'a>(
@@ -132,14 +132,10 @@ impl Planner {
     }
 }
 
-fn planned(
-    remote: &Remote<'_>,
-    update: Update,
-    questions: Vec<(usize, Conflict)>,
-) -> Result<Planned, store::Error> {
-    let (external_id, remote) = (remote.external_id.to_owned(), remote.state()?);
+fn planned(remote: &Remote<'_>, update: Update, questions: Vec<(usize, Conflict)>) -> Planned {
+    let (external_id, remote) = (remote.external_id.to_owned(), remote.state());
     let action = Action::Update(Box::new(update));
-    Ok(Planned::Row(PlanRow { external_id, remote, action }, questions))
+    Planned::Row(PlanRow { external_id, remote, action }, questions)
 }
 
 fn bare_update(record: &Record) -> Update {

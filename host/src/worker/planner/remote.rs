@@ -4,9 +4,9 @@
 use crate::mapping::{Given, Mapped};
 use crate::model::new_rows::NewRow;
 use crate::model::plan::{PlanRow, RemoteState};
+use crate::model::value::encode_list;
 use crate::model::{Cell, RecordStatus};
 use crate::store::links::Fingerprint;
-use crate::store::{self, records};
 use std::borrow::Cow;
 
 pub(super) struct Remote<'a> {
@@ -66,12 +66,16 @@ impl<'a> Remote<'a> {
         }
     }
 
+    pub(super) fn encode_values(&self, into: &mut Vec<u8>) {
+        encode_list(self.values.iter().map(Given::cell), into);
+    }
+
     /// For the plan of a record that exists.
-    pub(super) fn state(&self) -> Result<RemoteState, store::Error> {
+    pub(super) fn state(&self) -> RemoteState {
         let mut values = Vec::with_capacity(self.values.len() * 24);
-        records::encode_values(self.values, &mut values)?;
+        self.encode_values(&mut values);
         let owned = |(kind, id): &(&str, &str)| ((*kind).to_owned(), (*id).to_owned());
-        Ok(RemoteState {
+        RemoteState {
             values,
             fingerprint: self.fingerprint,
             aliases: self.aliases.iter().map(owned).collect(),
@@ -79,7 +83,7 @@ impl<'a> Remote<'a> {
             version: self.version.map(str::to_owned),
             updated_at: self.updated_at,
             deleted: self.deleted,
-        })
+        }
     }
 
     /// For the plan of a record that does not exist; `encoded` are the values.

@@ -6,6 +6,7 @@ use crate::model::rows::PackedRow;
 use crate::store::links::Fingerprint;
 use crate::worker::setup::EntitySetup;
 use sha2::{Digest, Sha256};
+use twox_hash::XxHash3_128;
 
 /// How many warnings of one page are kept; the rest is counted.
 const PAGE_WARNINGS_MAX: usize = 20;
@@ -40,14 +41,15 @@ pub(super) fn invalid_failure(invalid: Invalid) -> PlanFailure {
     }
 }
 
-/// How many cells are hashed together.
-const CELLS_AT_ONCE: usize = 32;
-
 /// What rows of one page said, in 16 bytes each: equal bytes mean that nothing needs to be compared, or even mapped.
-pub(super) struct Fingerprints(Sha256);
+pub(super) struct Fingerprints {
+    /// Of what gives the cells their meaning: under another mapping, or with other columns, they say something else.
+    meaning: [u8; 32],
+    /// The row at hand.
+    said: Vec<u8>,
+}
 
 impl Fingerprints {
-    /// Under another mapping, or with other columns, the same cells say something else.
     pub(super) fn new(setup: &EntitySetup, fields: &[String], alias_kinds: &[String]) -> Self {
         let mut names = Sha256::new_with_prefix(setup.mapping_digest);
         for list in [fields, alias_kinds] {
@@ -57,21 +59,20 @@ impl Fingerprints {
                 names.update(name);
             }
         }
-        Fingerprints(Sha256::new_with_prefix(names.finalize()))
+        Fingerprints { meaning: names.finalize().into(), said: Vec::new() }
     }
 
     /// A row with warnings has a fingerprint of its own kind: such rows are mapped each time, so that every run tells of
-    /// them.
-    pub(super) fn of(&self, row: PackedRow<'_>, warned: bool) -> Fingerprint {
-        let ((cells, texts), mut said) = (row.said(), self.0.clone());
-        for cells in cells.chunks(CELLS_AT_ONCE) {
-            let mut bytes = [[0; 4]; CELLS_AT_ONCE];
-            bytes.iter_mut().zip(cells).for_each(|(bytes, cell)| *bytes = cell.to_le_bytes());
-            said.update(bytes.as_flattened().get(..cells.len() * 4).unwrap_or_default());
-        }
-        let digest = said.chain_update(texts).chain_update([u8::from(warned)]).finalize();
-        let short = digest.first_chunk::<16>().copied().unwrap_or_default();
+    /// them. The hash is a fast one and no secret: whoever made two rows of one fingerprint would hide a change of what is
+    /// their own from themselves.
+    pub(super) fn of(&mut self, row: PackedRow<'_>, warned: bool) -> Fingerprint {
+        let (cells, texts) = row.said();
+        self.said.clear();
+        self.said.extend_from_slice(&self.meaning);
+        self.said.push(u8::from(warned));
+        cells.iter().for_each(|cell| self.said.extend_from_slice(&cell.to_le_bytes()));
+        self.said.extend_from_slice(texts.as_bytes());
         // All zero means "not in agreement".
-        if short == [0; 16] { [1; 16] } else { short }
+        XxHash3_128::oneshot(&self.said).max(1).to_le_bytes()
     }
 }
