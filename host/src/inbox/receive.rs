@@ -15,6 +15,7 @@ use sha2::Digest as _;
 use sha2::Sha256;
 use std::net::IpAddr;
 use std::sync::Arc;
+use twox_hash::XxHash3_64;
 
 /// Of the headers that are kept with a delivery.
 const HEADERS_MAX: usize = 64;
@@ -307,7 +308,7 @@ impl Inbox {
         key.push(kind);
         match &verified.identity {
             Identity::Id(id) if kind == 1 => key.extend_from_slice(id.as_bytes()),
-            Identity::Id(id) => key.extend_from_slice(&digest::<KEY_BYTES>(id.as_bytes())),
+            Identity::Id(id) => key.extend(Sha256::digest(id).into_iter().take(KEY_BYTES)),
             Identity::Timed(digest) | Identity::Bytes(digest) => {
                 let time = verified.signed_at.map(i64::to_be_bytes);
                 key.extend(
@@ -317,16 +318,11 @@ impl Inbox {
         }
         // Others than ids cover all that is signed.
         let body = match &verified.identity {
-            Identity::Id(_) => digest(body),
+            Identity::Id(_) => XxHash3_64::oneshot(body).to_be_bytes(),
             Identity::Timed(_) | Identity::Bytes(_) => [0; 8],
         };
         Seen { key, body, until: now.saturating_add(millis) }
     }
-}
-
-/// The first bytes of the digest.
-fn digest<const BYTES: usize>(bytes: &[u8]) -> [u8; BYTES] {
-    Sha256::digest(bytes).first_chunk().copied().unwrap_or([0; BYTES])
 }
 
 fn hook(target: &Target, arrival: &Arrival<'_>, verdict: Verdict, now: i64) -> Hook {

@@ -42,7 +42,7 @@ pub struct NewHook {
 impl NewHook {
     /// `seal` appends the sealed body of the delivery to the row.
     pub fn new<E: From<Error>>(
-        hook: Hook,
+        mut hook: Hook,
         seen: Option<Seen>,
         seal: impl FnOnce(&Hook, &mut Vec<u8>) -> Result<(), E>,
     ) -> Result<NewHook, E> {
@@ -53,6 +53,8 @@ impl NewHook {
         rows::append(&mut row, &hook)?;
         let body_at = row.len();
         seal(&hook, &mut row)?;
+        // They are in the row. What is left goes to the writer, which has better to do than to free it.
+        hook.headers = Vec::new();
         Ok(NewHook { hook, seen, row, body_at })
     }
 
@@ -66,7 +68,6 @@ impl NewHook {
             verdict: Verdict::Duplicate,
             duplicate_of: Some(known.id),
             body_differs: self.seen.as_ref().is_some_and(|seen| seen.body != known.body),
-            headers: Vec::new(),
             body_key: 0,
             ..self.hook.clone()
         })

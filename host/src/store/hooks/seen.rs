@@ -13,6 +13,9 @@ use std::ops::{Bound, ControlFlow};
 /// To which the time is rounded up under which rows are found to be forgotten.
 const TIME_MILLIS: u64 = 1_000;
 
+/// Of a row: when it is forgotten, the delivery's number, and the digest of its body.
+const ROW_BYTES: usize = rows::BEGIN_BYTES + 8 + 8 + size_of::<BodyDigest>();
+
 /// What a delivery is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -82,7 +85,8 @@ impl Remembered {
     ) -> Result<Option<Known>, Error> {
         let until = u64::try_from(seen.until).unwrap_or_default();
         let known = Known { id, body: seen.body, until };
-        let mut row = rows::begin();
+        let mut row = Vec::with_capacity(ROW_BYTES);
+        rows::begin_in(&mut row);
         row.extend_from_slice(&until.to_be_bytes());
         row.extend_from_slice(&id.0.to_be_bytes());
         row.extend_from_slice(&seen.body);
