@@ -25,8 +25,8 @@ pub(super) struct Page<'a> {
 
 /// How many threads take turns: making rows of a page takes longer than inserting them.
 const TURNS: usize = 2;
-/// How many pages of each thread may wait for the transaction.
-const PAGES_MAX: usize = 2;
+/// How many pages of each thread may wait for the transaction: with fewer, whoever has to wait for a processor stops all.
+const PAGES_MAX: usize = 4;
 
 /// The pages of the plan in their order, as they become ready.
 pub(super) struct Pages<'scope, 'a> {
