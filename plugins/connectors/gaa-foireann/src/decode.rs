@@ -158,7 +158,8 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_, 'de> {
             }
             Some(Target::Records) if sink.list => Any(ReadList(sink)).deserialize(deserializer),
             Some(Target::Records) => {
-                let member = ReadMember { plan: sink.plan, guesses: &mut sink.guesses };
+                let (plan, room) = (sink.plan, Vec::new());
+                let member = ReadMember { plan, guesses: &mut sink.guesses, room };
                 Any(member).deserialize(deserializer).map(|member| sink.single = Some(member))
             }
         }
@@ -202,16 +203,21 @@ impl<'de> Take<'de> for ReadList<'_, '_, 'de> {
     fn seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let sink = self.0;
         sink.seen = if sink.seen == Seen::Never { Seen::Once } else { Seen::Twice };
-        while let Some(member) =
-            seq.next_element_seed(Any(ReadMember { plan: sink.plan, guesses: &mut sink.guesses }))?
-        {
+        let mut room = Vec::new();
+        loop {
+            let plan = sink.plan;
+            let member = ReadMember { plan, guesses: &mut sink.guesses, room };
+            let Some(member) = seq.next_element_seed(Any(member))? else { return Ok(()) };
+            room = Vec::new();
             match member {
-                Ok(member) => member.add_to(&mut sink.page).map_err(A::Error::custom)?,
+                Ok(member) => {
+                    member.add_to(&mut sink.page).map_err(A::Error::custom)?;
+                    room = member.into_room();
+                }
                 Err(malformed) => sink.rejects.push((sink.count, malformed)),
             }
             sink.count += 1;
         }
-        Ok(())
     }
 
     fn map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {

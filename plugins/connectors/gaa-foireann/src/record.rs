@@ -131,7 +131,7 @@ impl Plan {
 
 /// One value of a record. Texts are borrowed from the answer where that is possible: a page has tens of thousands.
 #[derive(Debug, Clone, Default, PartialEq)]
-enum Given<'de> {
+pub(crate) enum Given<'de> {
     #[default]
     Absent,
     Null,
@@ -167,7 +167,12 @@ pub(crate) struct Member<'de> {
     values: Vec<Given<'de>>,
 }
 
-impl Member<'_> {
+impl<'de> Member<'de> {
+    /// The room that its values took, for the next one: a page has a thousand.
+    pub(crate) fn into_room(self) -> Vec<Given<'de>> {
+        self.values
+    }
+
     pub(crate) fn id(&self) -> &str {
         self.values.get(ID).and_then(Given::text).unwrap_or_default()
     }
@@ -191,13 +196,15 @@ pub(crate) struct Malformed {
 }
 
 /// Reads the next JSON value as a member, whatever it is.
-pub(crate) struct ReadMember<'a> {
+pub(crate) struct ReadMember<'a, 'de> {
     pub(crate) plan: &'a Plan,
     /// For each position in a record, where in the plan the last record's key was.
     pub(crate) guesses: &'a mut Vec<usize>,
+    /// Of an earlier member.
+    pub(crate) room: Vec<Given<'de>>,
 }
 
-impl<'de> Take<'de> for ReadMember<'_> {
+impl<'de> Take<'de> for ReadMember<'_, 'de> {
     type Out = Result<Member<'de>, Malformed>;
 
     fn scalar(self, _: Scalar<'de>) -> Self::Out {
@@ -210,8 +217,9 @@ impl<'de> Take<'de> for ReadMember<'_> {
     }
 
     fn map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Out, A::Error> {
-        let Self { plan, guesses } = self;
-        let mut values = vec![Given::Absent; plan.width()];
+        let Self { plan, guesses, room: mut values } = self;
+        values.clear();
+        values.resize(plan.width(), Given::Absent);
         let (mut deleted, mut updated_at) = (Given::Absent, Given::Absent);
         let mut position = 0;
         loop {
