@@ -30,12 +30,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Deliveries that are read together, and their bodies together.
-const BATCH: usize = 1_024;
+const BATCH: usize = 4_096;
 const BATCH_BYTES: usize = 8 << 20;
 /// Where so many came at once, more are coming: they are given this time to gather, so that many share a commit of the
 /// truth and leave the disk to those who wait for an answer.
 const CROWD: usize = 16;
-const GATHER: Duration = Duration::from_millis(25);
+const GATHER: Duration = Duration::from_millis(100);
 /// Events that one transaction takes; the delivery that goes over it is the last.
 const EVENTS_AT_ONCE: usize = 20_000;
 /// First and longest wait before a delivery that could not be tried is tried again; it doubles.
