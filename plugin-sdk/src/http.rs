@@ -111,7 +111,8 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// `Retry-After` in seconds; `None` where it is missing or a date (a plugin has no clock to compare it with).
+    /// `Retry-After` in seconds; `None` where it is missing or says nothing. A plugin has no clock: where the server told a
+    /// date, the host tells the seconds until then.
     #[must_use]
     pub fn retry_after_s(&self) -> Option<u32> {
         self.header("retry-after")?.trim().parse().ok()

@@ -142,7 +142,7 @@ impl Run {
             Err(Broken::Network(error)) => return Err(failure(&hop.url, error, limits).into()),
         };
         let status = response.status().as_u16();
-        Ok(HttpResponse { status, headers: headers::shown(response.headers()), body })
+        Ok(HttpResponse { status, headers: headers::shown(response.headers(), now), body })
     }
 
     fn request(&self, hop: &Hop<'_>) -> Result<reqwest::Request, String> {

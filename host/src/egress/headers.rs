@@ -1,6 +1,9 @@
 //! Which headers a plugin may set and which it gets to see. Pure.
 
+use crate::backoff;
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
 
 /// What belongs to the host: credentials, framing, routing, the encoding that the host itself undoes, and what makes some
 /// servers take a request for one of another method than was granted.
@@ -60,15 +63,24 @@ pub(super) fn checked(
     Ok(headers)
 }
 
-/// The answer's headers for the plugin. Cookies are credentials and stay here.
-pub(super) fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
+/// The answer's headers for the plugin. Cookies are credentials and stay here. A plugin has no clock: where `Retry-After` is
+/// a date, it is told the seconds until then.
+pub(super) fn shown(headers: &HeaderMap, now: Timestamp) -> Vec<(String, String)> {
     headers
         .iter()
         .filter(|(name, _)| !matches!(name.as_str(), "set-cookie" | "set-cookie2"))
         .map(|(name, value)| {
-            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let seconds = (name == RETRY_AFTER).then(|| seconds_until(&value, now)).flatten();
+            (name.as_str().to_owned(), seconds.unwrap_or_else(|| value.into_owned()))
         })
         .collect()
+}
+
+fn seconds_until(date: &str, now: Timestamp) -> Option<String> {
+    let is_number = date.trim().bytes().all(|byte| byte.is_ascii_digit());
+    let wait = if is_number { None } else { backoff::retry_after(date, now) }?;
+    Some(wait.as_millis().div_ceil(1_000).to_string())
 }
 
 /// The size of a header block, as it counts against the limit.
@@ -137,9 +149,25 @@ mod tests {
         headers.append("set-cookie", HeaderValue::from_static("session=canary"));
         headers.append("etag", HeaderValue::from_static("\"1\""));
         headers.append("x-raw", HeaderValue::from_bytes(b"\xff").unwrap());
-        let shown = shown(&headers);
+        let shown = shown(&headers, Timestamp::UNIX_EPOCH);
         assert_eq!(shown.len(), 2);
         assert_eq!(shown[0], ("etag".to_owned(), "\"1\"".to_owned()));
         assert_eq!(shown[1].1, "\u{fffd}");
+    }
+
+    #[test]
+    fn a_wait_is_shown_in_seconds() {
+        let now: Timestamp = "2026-11-30T08:00:00.5Z".parse().unwrap();
+        for (told, seen) in [
+            ("Mon, 30 Nov 2026 08:10:00 GMT", "600"),
+            ("Mon, 30 Nov 2026 07:59:00 GMT", "0"),
+            ("120", "120"),
+            ("99999999999999999999999", "99999999999999999999999"),
+            ("soon", "soon"),
+        ] {
+            let told = HeaderValue::from_static(told);
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, told)]);
+            assert_eq!(shown(&headers, now), [("retry-after".to_owned(), seen.to_owned())]);
+        }
     }
 }

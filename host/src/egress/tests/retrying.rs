@@ -112,13 +112,19 @@ async fn retry_after_is_waited_for() {
 
 #[tokio::test]
 async fn a_retry_after_above_the_cap_goes_to_the_plugin() {
-    for value in ["61", "31536000", "99999999999999999999", "Sat, 20 Nov 2027 12:00:00 GMT"] {
+    for (value, shown) in [
+        ("61", "61"),
+        ("31536000", "31536000"),
+        ("99999999999999999999", "99999999999999999999"),
+        // A day at most: nobody waits longer.
+        ("Sat, 20 Nov 2027 12:00:00 GMT", "86400"),
+    ] {
         let line = format!("retry-after: {value}");
         let server = Server::start(move |_| answer(429, &[&line], "slow down")).await;
         let bench = Plan::for_server(&server).start();
         let response = bench.get("/").await.unwrap();
         assert_eq!(response.status, 429);
-        assert!(response.headers.contains(&("retry-after".to_owned(), value.to_owned())));
+        assert!(response.headers.contains(&("retry-after".to_owned(), shown.to_owned())));
         assert_eq!(server.seen().len(), 1, "{value}");
     }
 }
