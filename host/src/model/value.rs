@@ -203,12 +203,13 @@ mod tests {
         ]
     }
 
-    proptest! {
-        #[test]
-        fn values_are_encoded_as_postcard_does(values in prop::collection::vec(any_value(), 0..200)) {
+    #[test]
+    fn values_are_encoded_as_postcard_does() {
+        crate::test_seed::check(1_000, &prop::collection::vec(any_value(), 0..200), |values| {
             let mut encoded = Vec::new();
             encode_list(values.iter().map(Cell::from), &mut encoded);
             prop_assert_eq!(encoded, postcard::to_stdvec(&values).unwrap());
-        }
+            Ok(())
+        });
     }
 }
