@@ -57,8 +57,9 @@ impl Failure {
     pub fn of_call(error: &plugin::Error, now: i64) -> Failure {
         let auth = matches!(error, plugin::Error::Guest(GuestError::Auth(_)));
         let retry_at = match error {
-            plugin::Error::Guest(GuestError::RateLimited(Some(seconds))) => {
-                // The connector passes on what a server wrote: that may be a year.
+            // The connector passes on what a server wrote: that may be a year. No wait, or a date that has passed, names no
+            // time: retries that are free of charge would follow at once.
+            plugin::Error::Guest(GuestError::RateLimited(Some(seconds @ 1..))) => {
                 let wait = Duration::from_secs((*seconds).into()).min(RETRY_AFTER_MAX);
                 Some(now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
             }
@@ -150,6 +151,12 @@ mod tests {
             let failure = Failure::of_call(&error, 1_000);
             assert_eq!(failure.retry_at, Some(1_000 + expected * 1_000), "{seconds}");
         }
+    }
+
+    #[test]
+    fn no_wait_is_no_time_to_retry_at() {
+        let error = plugin::Error::Guest(GuestError::RateLimited(Some(0)));
+        assert_eq!(Failure::of_call(&error, 1_000).retry_at, None);
     }
 
     #[test]

@@ -69,27 +69,34 @@ fn a_run_that_would_wait_too_long_ends_with_the_time_to_retry_at() {
 #[test]
 fn a_long_retry_after_ends_the_run_and_does_not_hold_up_a_person() {
     // As it was told, and up to half a minute later.
-    check_retry_after(RetryAfter::Seconds(600), 595..=632);
+    check_retry_after(RetryAfter::Seconds(600), 1, 595..=632);
 }
 
 #[test]
 fn a_retry_after_may_be_a_date() {
-    check_retry_after(RetryAfter::DateInSeconds(600), 590..=632);
+    check_retry_after(RetryAfter::DateInSeconds(600), 1, 590..=632);
+}
+
+/// Clocks differ. Nothing is tried again at once, and for nothing.
+#[test]
+fn a_retry_after_that_has_passed_leaves_the_ordinary_wait() {
+    // As often as a request is sent before a run gives up.
+    check_retry_after(RetryAfter::DateInSeconds(-60), 3, 60..=240);
 }
 
 /// A job that waits keeps its connection from further nights.
 #[test]
 fn a_retry_after_of_a_year_is_one_of_a_day() {
-    check_retry_after(RetryAfter::Seconds(31_536_000), 86_395..=86_432);
+    check_retry_after(RetryAfter::Seconds(31_536_000), 1, 86_395..=86_432);
 }
 
 #[track_caller]
-fn check_retry_after(told: RetryAfter, expected: RangeInclusive<i64>) {
+fn check_retry_after(told: RetryAfter, times: u64, expected: RangeInclusive<i64>) {
     let setup = paged(30, SMALL_LIMITS, json!({}));
     let connector = format!("/connectors/{}", setup.connector);
     let retries = json!({"syncConfig": {"enabled": true, "maxRetries": 3}});
     setup.host.change("PATCH", &connector, &retries, 200);
-    setup.sim.fault(Rule::page(2, Fault::too_many(told)).once());
+    setup.sim.fault(Rule::page(2, Fault::too_many(told)).times(times));
     let run = setup.sync();
     assert_eq!(run["status"], "waiting", "{run:#}");
     assert_eq!(run["errors"][0]["code"], "remote.rate-limited", "{run:#}");
